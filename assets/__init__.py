@@ -1,0 +1,1 @@
+"""Where objects come from: catalogues of model files and of procedural families."""

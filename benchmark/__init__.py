@@ -1,0 +1,1 @@
+"""gr3d's benchmark: trains networks on renders and reads every layer with linear regressors."""

@@ -1,0 +1,286 @@
+"""The `gr3d` command. The only module that knows both halves: it hands the figures the function that renders."""
+
+import functools
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+import assets.errors
+import renderer.render
+from benchmark.errors import UserError
+
+DATA, RUNS = Path("data/gr3d"), Path("runs")
+REGRESSION = RUNS / "regression"
+
+Folder = click.Path(path_type=Path, file_okay=False)
+
+
+def with_example(text: str) -> Callable:
+    """Give a command an example at the end of its help, kept as it is typed."""
+
+    def decorate(command: click.Command) -> click.Command:
+        command.epilog = "\b\nExample:\n  " + text
+        return command
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="gr3d")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Where to cut a network: render, train, regress every latent from every layer, plot."""
+
+
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def render(arguments: Sequence[str]) -> None:
+    """Render objects under the seven controlled latents into shards."""
+    # The renderer has its own parser: the same one that runs inside a bare Blender, where click is not installed.
+    sys.exit(renderer.render.main(arguments))
+
+
+@with_example("gr3d verify data/gr3d")
+@cli.command()
+@click.argument("data", type=Folder, default=DATA)
+@click.option("--json", "as_json", is_flag=True, help="Print the faults as JSON.")
+def verify(data: Path, as_json: bool) -> None:
+    """Check every shard: checksum, every image decoded, every latent derived again. Exit code 1 if any is wrong."""
+    from PIL import Image
+
+    from renderer.shards import verify as faults_of
+
+    def decode(image: bytes) -> tuple[int, int]:
+        with Image.open(io.BytesIO(image), formats=["JPEG", "PNG", "WEBP"]) as picture:
+            picture.load()
+            return picture.size
+
+    faults = list(faults_of(data, decode))
+    if as_json:
+        click.echo(json.dumps({"data": str(data), "faults": faults}))
+    else:
+        click.echo("\n".join(faults) or f"{data}: every shard is whole and right")
+    sys.exit(1 if faults else 0)
+
+
+@with_example("gr3d samples data/gr3d --out sheet.png")
+@cli.command()
+@click.argument("data", type=Folder, default=DATA)
+@click.option("--split", default="train", show_default=True, help="Which split to show.")
+@click.option("--out", type=click.Path(path_type=Path), help="Picture to write [DATA/contact-sheet.png].")
+def samples(data: Path, split: str, out: Path | None) -> None:
+    """Draw a contact sheet: one object per row."""
+    from benchmark.figures.contact import contact_sheet
+
+    click.echo(contact_sheet(data, out or data / "contact-sheet.png", split))
+
+
+@with_example("gr3d objects sweethome3d:chair,sofa")
+@cli.command()
+@click.argument("source", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def objects(source: str | None, as_json: bool) -> None:
+    """Say what a source of objects holds, and what its rules leave out."""
+    from collections import Counter
+    from dataclasses import asdict
+
+    from assets.catalog import load_catalog
+
+    catalog = load_catalog(source, renderer.render.ROOT)
+    if as_json:
+        refs = [asdict(ref) for ref in catalog.objects]
+        click.echo(json.dumps({"source": catalog.source, "objects": refs, "left_out": dict(catalog.left_out)}))
+        return
+    click.echo(f"{catalog.source}: {len(catalog.objects)} objects, {len(catalog.left_out)} left out")
+    for title, counts in (
+        ("category", Counter(ref.category for ref in catalog.objects)),
+        ("family", Counter(ref.family for ref in catalog.objects if ref.family)),
+        ("licence", Counter(ref.licence or "unknown" for ref in catalog.objects)),
+    ):
+        click.echo(f"by {title}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common()))
+    for name, reason in catalog.left_out:
+        click.echo(f"left out {name}: {reason}")
+
+
+@with_example("gr3d train --objective rotation --data data/gr3d --out runs/rotation --epochs 20")
+@cli.command()
+@click.option("--data", type=Folder, default=DATA, show_default=True, help="Dataset folder; its split `train` is used.")
+@click.option("--objective", default="simclr", show_default=True, help="simclr or rotation.")
+@click.option("--recipe", type=click.Choice(["small", "paper"]), default="small", show_default=True, help="Settings.")
+@click.option("--out", type=Folder, help="Run folder [runs/OBJECTIVE].")
+@click.option("--arch", help="resnet18, resnet34 or resnet50.")
+@click.option("--stem", help="imagenet (7x7, stride 2, max-pool) or small (3x3).")
+@click.option("--head", help="mlp3 (3 layers of width 2048) or none.")
+@click.option("--epochs", type=int, help="Passes over the training split.")
+@click.option("--batch", type=int, help="Images per step.")
+@click.option("--lr", type=float, help="Peak learning rate of AdamW.")
+@click.option("--weight-decay", type=float, help="On matrices only.")
+@click.option("--warmup", type=float, help="Share of the steps with rising learning rate.")
+@click.option("--temperature", type=float, help="SimCLR's.")
+@click.option("--crop-scale", type=float, help="Smallest crop, as a share of the area.")
+@click.option("--flip/--no-flip", default=None, help="Mirror images; off for renders, as it falsifies the rotation.")
+@click.option("--seed", type=int, help="Of weights, order and augmentations.")
+@click.option("--precision", help="auto, bf16 or fp32.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint, if there is one.")
+def train(
+    data: Path,
+    objective: str,
+    recipe: str,
+    out: Path | None,
+    device: str,
+    resume: bool,
+    crop_scale: float | None,
+    flip: bool | None,
+    **options: object,
+) -> None:
+    """Train a network on a dataset's split `train`. What is not given comes from the objective's recipe."""
+    from dataclasses import replace
+
+    from benchmark.objectives import OBJECTIVES
+    from benchmark.recipes import RECIPES
+    from benchmark.training import TrainConfig
+    from benchmark.training import train as run_training
+    from benchmark.training.config import with_views
+
+    if objective not in OBJECTIVES:
+        raise UserError(f"--objective {objective}: choose one of {', '.join(OBJECTIVES)}", exit_code=2)
+    given = {name: value for name, value in options.items() if value is not None}
+    run = with_views(replace(RECIPES[recipe][objective], **given), crop_scale, flip)
+    run_training(TrainConfig(run=run, data=data, out=out or RUNS / objective, device=device), resume=resume)
+
+
+@with_example("gr3d regress-latents runs/simclr runs/rotation --data data/gr3d --out runs/regression")
+@cli.command("regress-latents")
+@click.argument("runs", nargs=-1, type=Folder)
+@click.option("--data", type=Folder, default=DATA, show_default=True, help="Dataset folder.")
+@click.option("--out", type=Folder, default=REGRESSION, show_default=True, help="Folder for the results.")
+@click.option("--fit-on", default="probe", show_default=True, help="Split that fits the regressors.")
+@click.option("--pool", type=click.IntRange(1, 16), default=1, show_default=True, help="Side of the averaging grid.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+def regress_latents(
+    runs: Sequence[Path], data: Path, out: Path, fit_on: str, pool: int, device: str, as_json: bool
+) -> None:
+    """Fit a linear regressor from every layer of RUNS (all in runs/ by default) to every latent."""
+    from dataclasses import asdict
+
+    from benchmark.probes.regress import regress_latents as regress
+    from benchmark.probes.subjects import pixels8, trained, untrained
+    from benchmark.probes.summary import format_table, sentences
+
+    if not runs:
+        runs = sorted(path.parent for path in RUNS.glob("*/config.json"))
+        click.echo(f"runs: {', '.join(map(str, runs)) or 'none'}; data: {data}", err=True)
+    if not runs:
+        raise UserError(f"no runs named, and none in {RUNS}/: train one first (gr3d train)", exit_code=2)
+    names = {run.resolve().name: run for run in runs}
+    if len(names) < len(runs):
+        raise UserError("two of the runs have the same folder name; rename one", exit_code=2)
+    subjects = {name: trained(run) for name, run in names.items()}
+    # Runs that began alike share their untrained network.
+    for name, run in names.items():
+        begun = untrained(run)
+        if not any(is_same_network(begun.config, subjects[other].config) for other in list(names)[: list(names).index(name)]):
+            subjects["untrained" if "untrained" not in subjects else f"untrained {name}"] = begun
+    subjects["pixels 8x8"] = pixels8()
+    judged = tuple(split for split in ("val_views", "val") if split != fit_on)
+    results = regress(subjects, data, fit_on=fit_on, judge_on=judged, pool=pool, device=device)
+    paths = results.save(out)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in results.rows]))
+        return
+    click.echo("\n".join([format_table(results), "", *sentences(results), "", *map(str, paths)]))
+
+
+def is_same_network(one: dict, other: dict) -> bool:
+    """Whether two runs' networks had the same weights before training."""
+    return all(one.get(name) == other.get(name) for name in ("arch", "stem", "head", "seed"))
+
+
+@with_example("gr3d plot runs/regression --out figures/figure2")
+@cli.command()
+@click.argument("results", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Figure, without ending [RESULTS/figure2].")
+@click.option("--split", default="val", show_default=True, help="val (new objects) or val_views (new views).")
+def plot(results: Sequence[Path], out: Path | None, split: str) -> None:
+    """Draw error per layer, one panel per latent (Figure 2), as png and svg, with the numbers as csv."""
+    from benchmark.figures.layers import plot_layers
+    from benchmark.probes.results import load_results, merge_results
+
+    if not results:
+        results = [REGRESSION]
+        click.echo(f"results: {REGRESSION}", err=True)
+    folder = results[0] if results[0].is_dir() else results[0].parent
+    merged = merge_results([load_results(path) for path in results])
+    written = plot_layers(merged, out or folder / "figure2", split=split)
+    click.echo("\n".join(map(str, (written.png, written.svg, written.csv))))
+
+
+@with_example("gr3d figure 2 --scale small --objects sweethome3d")
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--list", "as_list", is_flag=True, help="List the figures and their scales.")
+@click.option("--scale", default="demo", show_default=True, help="How large a run.")
+@click.option("--objects", help="SOURCE of objects, as in `gr3d render` [the scale's own].")
+@click.option("--out", type=Folder, help="Folder for everything [runs/figureNAME-SCALE].")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+def figure(name: str | None, as_list: bool, scale: str, objects: str | None, out: Path | None, device: str) -> None:
+    """Make a figure of the paper, from data to plot. The same command resumes what was stopped."""
+    from benchmark.figures.figure2 import SCALES, figure2
+
+    if as_list:
+        for known, value in SCALES.items():
+            click.echo(f"2 --scale {known}: {value.takes} on 2 CPU cores, objects {value.objects}")
+        return
+    if name != "2":
+        raise UserError(f"figure {name}: not one of the figures that gr3d draws (2); see gr3d figure --list", exit_code=2)
+    if scale not in SCALES:
+        raise UserError(f"--scale {scale}: figure 2 has {', '.join(SCALES)}", exit_code=2)
+    out = out or RUNS / f"figure2-{scale}"
+    click.echo("\n".join(figure2(out, SCALES[scale], objects, renderer.render.main, device)))
+
+
+@with_example("gr3d demo --out demo")
+@cli.command()
+@click.option("--out", type=Folder, default=Path("demo"), show_default=True, help="Folder for everything.")
+@click.pass_context
+def demo(context: click.Context, out: Path) -> None:
+    """Figure 2 end to end on built-in objects, in minutes on two CPU cores."""
+    context.invoke(figure, name="2", scale="demo", out=out)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; every error is one line, never a traceback (unless `gr3d --debug`)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    fail = functools.partial(click.echo, err=True)
+    try:
+        sys.exit(cli.main(arguments, prog_name="gr3d", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        usage = error.ctx.command_path if getattr(error, "ctx", None) else "gr3d"
+        fail(f"{usage}: {error.format_message()} (see {usage} --help)")
+        sys.exit(2)
+    except (UserError, assets.errors.UserError) as error:
+        if "--debug" in arguments:
+            raise
+        fail(f"gr3d: {error}")
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        fail("gr3d: stopped; the same command resumes")
+        sys.exit(1)
+    except OSError as error:
+        if "--debug" in arguments or error.filename is None:
+            raise
+        fail(f"gr3d: {error.filename}: {error.strerror}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Figure 2 of the paper from data to plot: render, train, regress, draw; every step resumable.
+
+    OUT/NAME/data        renders
+    OUT/NAME/runs/...    trained networks
+    OUT/NAME/regression  regression.json, regression.csv
+    OUT/NAME/            figure2.png, .svg, .csv, contact-sheet.jpg, summary.md
+    OUT/steps.json       wall time of every step, over all the times it was resumed
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from benchmark.errors import UserError
+from benchmark.figures.claims import control_lines, judge
+from benchmark.figures.contact import contact_sheet
+from benchmark.figures.jobs import Job, available_cores, run_jobs
+from benchmark.figures.layers import plot_layers
+from benchmark.probes.regress import regress_latents
+from benchmark.probes.results import Results, write_atomically
+from benchmark.probes.subjects import Subject, pixels8, trained, untrained
+from benchmark.probes.summary import format_table, sentences
+
+#: Objects that share a pose, so that a rotation has one meaning for all of them: what `--objects SOURCE` stands for in
+#: the stage that trains on rotation. Folders are taken as they are.
+POSED = {"sweethome3d": "sweethome3d:chair,sofa", "procedural": "procedural:chair,car"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One dataset and the networks trained on it.
+
+    name: folder below OUT. posed: whether only objects with a shared pose are shown (see POSED). n: images in all splits
+    together. training: objective -> options of `gr3d train` that differ from its recipe.
+    """
+
+    name: str
+    posed: bool
+    n: int
+    training: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a run is: what it renders, how long it trains, and about how long it takes on two CPU cores."""
+
+    stages: tuple[Stage, ...]
+    resolution: int
+    objects: str
+    takes: str
+    options: dict[str, object] = field(default_factory=dict)
+
+
+SCALES = {
+    "demo": Scale(
+        stages=(
+            Stage(
+                "objects",
+                posed=True,
+                n=2800,
+                training={"simclr": {"epochs": 8}, "rotation": {"epochs": 16}},
+            ),
+        ),
+        resolution=64,
+        objects="procedural",
+        takes="about 6 minutes",
+    ),
+    "small": Scale(
+        stages=(
+            Stage(
+                "seats",
+                posed=True,
+                n=19500,
+                training={"simclr": {"epochs": 18}, "rotation": {"epochs": 32}},
+            ),
+            Stage("mixed", posed=False, n=12000, training={"simclr": {"epochs": 10}}),
+        ),
+        resolution=64,
+        objects="sweethome3d",
+        takes="about 80 minutes",
+    ),
+}
+
+
+def figure2(
+    out: Path, scale: Scale, objects: str | None, render: Callable[[Sequence[str]], int], device: str = "auto"
+) -> list[str]:
+    """Make the figure and return lines that say where everything is and what it shows.
+
+    Args:
+        out: folder for everything; what is there already is used again.
+        scale: one of SCALES, or your own.
+        objects: SOURCE as in `gr3d render`; None for the scale's own.
+        render: takes the arguments of `gr3d render`, returns its exit code.
+        device: for training and regression.
+
+    Raises UserError naming the step that failed.
+    """
+    source = objects or scale.objects
+    clock = Clock(out / "steps.json")
+    stages = [s for s in scale.stages if s.posed or source in POSED]  # a user's folder is one stage
+    for stage in stages:
+        with clock.step(f"{stage.name}: render"):
+            _render(out / stage.name / "data", scale, stage, source, render)
+    jobs = [job for stage in stages for job in _training(out / stage.name, stage, scale, device)]
+    with clock.step("train"):
+        at_once = 1 if device != "cpu" and torch.cuda.is_available() else len(available_cores())
+        clock.note(run_jobs(jobs, at_once))
+    lines = []
+    for stage in stages:
+        folder = out / stage.name
+        with clock.step(f"{stage.name}: regress"):
+            results = regress_latents(_subjects(folder, stage), folder / "data", device=device)
+        results.save(folder / "regression")
+        plot = plot_layers(results, folder / "figure2", split="val")
+        plot_layers(results, folder / "figure2-new-views", split="val_views")
+        sheet = contact_sheet(folder / "data", folder / "contact-sheet.jpg")
+        text = summary(results)
+        write_atomically(folder / "summary.md", text.encode())
+        lines += ["", f"== {stage.name} ==", format_table(results), "", *sentences(results), ""]
+        lines += [f"figure: {plot.png}", f"contact sheet: {sheet}", f"claims of the paper: {folder / 'summary.md'}"]
+    lines.append(f"wall time: {sum(clock.seconds.values()):.0f} s in all ({out / 'steps.json'})")
+    return lines
+
+
+def _render(data: Path, scale: Scale, stage: Stage, source: str, render: Callable[[Sequence[str]], int]) -> None:
+    shown = POSED.get(source, source) if stage.posed else source
+    arguments = ["--n", str(stage.n), "--out", str(data), "--objects", shown, "--resolution", str(scale.resolution)]
+    if code := render(arguments):
+        raise UserError(f"{stage.name}: rendering into {data} ended early; the same command resumes", exit_code=code)
+
+
+def _training(folder: Path, stage: Stage, scale: Scale, device: str) -> Iterator[Job]:
+    for objective, own in stage.training.items():
+        run = folder / "runs" / objective
+        options = {"data": folder / "data", "out": run, "objective": objective, "device": device, **scale.options, **own}
+        words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        command = (sys.executable, "-m", "benchmark.cli", "train", "--resume", *words)
+        yield Job(f"{stage.name}, {objective}", command, folder / "runs" / f"{objective}.log")
+
+
+def _subjects(folder: Path, stage: Stage) -> dict[str, Subject]:
+    """The trained networks, and the controls: one untrained network (they start alike) and pooled pixels."""
+    runs = {objective: folder / "runs" / objective for objective in stage.training}
+    subjects = {objective: trained(run) for objective, run in runs.items()}
+    return {**subjects, "untrained": untrained(next(iter(runs.values()))), "pixels 8x8": pixels8()}
+
+
+def summary(results: Results) -> str:
+    """The claims and what this run says to each, on new objects and on new views, as Markdown."""
+    lines = []
+    for split, where in (("val", "new objects"), ("val_views", "new views of known objects")):
+        lines += [f"## Judged on {where} (errors are shares of the variance)", ""]
+        for verdict in judge(results, split):
+            lines.append(f"* {'**Held**' if verdict.held else '**Not held**'}: {verdict.claim}. {verdict.evidence}.")
+        lines += ["", "Best error of each network and control:", ""]
+        lines += [f"* {line}" for line in control_lines(results, split)]
+        lines.append("")
+    lines += ["## Which layer to read", "", *(f"* {sentence}" for sentence in sentences(results)), ""]
+    return "\n".join(lines)
+
+
+class Clock:
+    """Wall time per step, kept in a file and added up over resumed runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds: dict[str, float] = {}
+        self.jobs: dict[str, float] = {}
+        if path.exists():
+            try:
+                record = json.loads(path.read_text())
+                self.seconds, self.jobs = dict(record["seconds"]), dict(record["jobs"])
+            except (ValueError, KeyError, TypeError):
+                raise UserError(f"{path}: damaged; delete it, it only holds wall times") from None
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        print(f"-- {name}", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - started, 1)
+            self._write()
+
+    def note(self, jobs: dict[str, float]) -> None:
+        """Add the seconds of jobs that ran side by side within a step."""
+        for name, seconds in jobs.items():
+            self.jobs[name] = round(self.jobs.get(name, 0) + seconds, 1)
+
+    def _write(self) -> None:
+        machine = {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine(), "torch": torch.__version__}
+        record = {"seconds": self.seconds, "jobs": self.jobs, "machine": machine}
+        write_atomically(self.path, (json.dumps(record, indent=1) + "\n").encode())

@@ -1,0 +1,108 @@
+"""Runs several training commands at once, one core each, and ends them together.
+
+On CPUs two one-thread processes train half as much again as one two-thread process; where there is a GPU, one after
+the other is the faster way.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import UserError
+
+_REPORT_EVERY = 30.0  # seconds
+_PATIENCE = 60.0  # seconds that a stopped job has to write its checkpoint
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command, the name it goes by in messages, and the file that takes its output."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+
+
+def available_cores() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def run_jobs(jobs: Sequence[Job], at_once: int) -> dict[str, float]:
+    """Run all jobs, `at_once` at a time, each pinned to its own share of the cores; name -> seconds it took.
+
+    Every half minute the last line of each running job's log is shown. Ctrl-C and SIGTERM are passed on as SIGTERM, and
+    KeyboardInterrupt is raised once all jobs have ended. Raises UserError with the end of its log if a job fails; the
+    others are stopped first.
+    """
+    cores = available_cores()
+    at_once = max(1, min(at_once, len(cores), len(jobs) or 1))
+    share = len(cores) // at_once
+    slots = [cores[k * share : (k + 1) * share] for k in range(at_once)]
+    waiting, running, seconds = list(jobs), {}, {}
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    shown = time.monotonic()
+    try:
+        while waiting or running:
+            for slot in range(at_once):
+                if slot not in running and waiting:
+                    running[slot] = (job := waiting.pop(0), _start(job, slots[slot]), time.monotonic())
+                    print(f"{job.name}: started, log in {job.log}", file=sys.stderr, flush=True)
+            time.sleep(0.5)
+            for slot, (job, process, started) in list(running.items()):
+                if process.poll() is not None:
+                    del running[slot]
+                    seconds[job.name] = round(time.monotonic() - started, 1)
+                    if process.returncode:
+                        raise UserError(f"{job.name} failed: {last_line(job.log)} (whole output: {job.log})")
+                    print(f"{job.name}: done in {seconds[job.name]:.0f} s", file=sys.stderr, flush=True)
+            if time.monotonic() - shown > _REPORT_EVERY:
+                shown = time.monotonic()
+                for job, _, _ in running.values():
+                    print(f"{job.name}: {last_line(job.log)}", file=sys.stderr, flush=True)
+    finally:
+        _end([process for _, process, _ in running.values()])
+        signal.signal(signal.SIGTERM, before)
+    return seconds
+
+
+def last_line(log: Path) -> str:
+    """The last line of text in `log`, "" if there is none."""
+    try:
+        lines = log.read_text(errors="replace").replace("\r", "\n").split("\n")
+    except FileNotFoundError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _start(job: Job, cores: list[int]) -> subprocess.Popen:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    mine = available_cores()
+    pin = hasattr(os, "sched_setaffinity")
+    try:
+        if pin:
+            os.sched_setaffinity(0, cores)  # inherited, so that the job counts its threads by it
+        with job.log.open("ab") as log:
+            return subprocess.Popen(
+                job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+    finally:
+        if pin:
+            os.sched_setaffinity(0, mine)
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

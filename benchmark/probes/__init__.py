@@ -1,0 +1,1 @@
+"""Reads frozen networks layer by layer with exact linear regressors."""

@@ -1,0 +1,317 @@
+"""Linear regression of every latent from every layer of frozen networks (paper, Figure 2).
+
+One pass over the fitting split gathers, for each layer, the moments of two groups of objects; the penalty is
+chosen per layer and target by fitting on one group and judging on the other, and the regressor refitted on
+both. Then one pass over each judging split measures it. The judging splits choose nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmark.data.table import ImageTable, load_table, read_dataset_info
+from benchmark.errors import UserError
+from benchmark.probes.progress import Progress
+from benchmark.probes.results import Results, Row
+from benchmark.probes.ridge import RELATIVE_ALPHAS, Moments, ridge_path
+from benchmark.probes.subjects import Subject
+from benchmark.probes.targets import TARGETS, rotation_error_degrees, target_columns, target_slices
+
+INNER_SHARE = 0.2  # of the fitting split's objects: they choose the penalty
+
+
+@dataclass(frozen=True)
+class LayerRegressor:
+    """The chosen and refitted regressors of one layer, all targets side by side (t columns in the order of
+    TARGETS)."""
+
+    weight: Tensor  # float64 (d, t)
+    intercept: Tensor  # float64 (t,)
+    alphas: Tensor  # float64 (t,), the same within a target
+    fit_mse: Tensor  # float64 (t,), on the fitting split
+
+
+def regress_latents(
+    networks: Mapping[str, Subject],
+    data: Path,
+    fit_on: str = "probe",
+    judge_on: Sequence[str] = ("val_views", "val"),
+    pool: int = 1,
+    device: str = "auto",
+    batch_size: int = 256,
+) -> Results:
+    """Fit on split `fit_on`, judge on the splits `judge_on` of the dataset in folder `data`.
+
+    pool: spatial layers are averaged to pool x pool cells (1: the paper's global average). Features are taken
+    in eval mode, in float32, without gradients; the networks' weights and buffers are hashed before and
+    after. Progress goes to stderr. Raises UserError for unusable data, a split that is empty or has fewer
+    than two objects to fit on, features that are not finite; RuntimeError if a network changed.
+    """
+    if fit_on in judge_on:
+        raise UserError(
+            f"the regressors cannot be judged on the split they are fitted on, {fit_on!r}", exit_code=2
+        )
+    if not networks:
+        raise UserError("no network to read", exit_code=2)
+    place = _device(device)
+    regressors: dict[str, dict[str, LayerRegressor]] = {}
+    rows: list[Row] = []
+    splits: dict[str, dict] = {}
+    # Split by split, so that one image table at a time is in memory, and is decoded once for all networks.
+    for split in (fit_on, *judge_on):
+        table = _load(data, split)
+        splits[split] = {"images": len(table), "objects": len(set(table.object_ids))}
+        for name, subject in networks.items():
+            batches = _features(name, subject.network, table, pool, place, batch_size, f"{name}, {split}")
+            if split == fit_on:
+                regressors[name] = fit_layers(batches, target_columns(table), inner_objects(table.object_ids))
+                rows += _fitted_rows(name, split, regressors[name], target_columns(table))
+            else:
+                rows += _judged_rows(name, split, regressors[name], batches, table)
+    order = {name: position for position, name in enumerate(networks)}
+    info = {
+        "networks": {name: _describe(subject, regressors[name]) for name, subject in networks.items()},
+        "fit_on": fit_on,
+        "judged_on": list(judge_on),
+        "splits": splits,
+        "dataset": read_dataset_info(data),
+        "pool": pool,
+        "ridge": {"relative_alphas": list(RELATIVE_ALPHAS), "inner_share": INNER_SHARE},
+        "versions": _versions(),
+    }
+    return Results(tuple(sorted(rows, key=lambda row: order[row.network])), info)
+
+
+def inner_objects(object_ids: Sequence[str]) -> Tensor:
+    """True (N,) for the images of the objects that choose the penalty: INNER_SHARE of them, at least one on
+        either side.
+
+    An object's place follows from its id alone, so its views are never on both sides. UserError for fewer
+    than two objects.
+    """
+    objects = sorted(set(object_ids), key=lambda name: hashlib.sha256(f"inner {name}".encode()).digest())
+    if len(objects) < 2:
+        raise UserError(
+            f"the regressors' fitting split holds {len(objects)} object: choosing the ridge penalty needs at least 2; "
+            "render more objects, or fit on another split (--fit-on train)"
+        )
+    chosen = set(objects[: max(1, round(INNER_SHARE * len(objects)))])
+    return torch.tensor([name in chosen for name in object_ids])
+
+
+def fit_layers(
+    batches: Iterator[tuple[slice, dict[str, Tensor]]], targets: Tensor, inner: Tensor
+) -> dict[str, LayerRegressor]:
+    """Fit every layer from one pass.
+
+    batches: (rows, {layer: features (b, d)}), together covering the rows of targets, float64 (N, t).
+    inner: (N,) True for the rows that choose the penalty. Constant targets raise UserError.
+    """
+    _variance(targets, "the fitting split")
+    moments: dict[str, tuple[Moments, Moments]] = {}
+    for rows, features in batches:
+        held = inner[rows]
+        for layer, x in features.items():
+            if layer not in moments:
+                moments[layer] = Moments(x.shape[1], targets.shape[1]), Moments(x.shape[1], targets.shape[1])
+            for side, mask in zip(moments[layer], (~held, held), strict=True):
+                side.add(x[mask], targets[rows][mask])
+    # Layer by layer, so that a layer's moments are dropped before the next one's are solved.
+    return {layer: _fit(*moments.pop(layer)) for layer in list(moments)}
+
+
+def _fit(outer: Moments, inner: Moments) -> LayerRegressor:
+    whole = outer.merge(inner)
+    path = ridge_path(outer)
+    candidates = path.alphas
+    # Scaled by the variance on the fitting split, so that a quaternion's small w component counts as much as
+    # x, y, z.
+    errors = path.errors(inner, candidates) / whole.variance()
+    alphas = torch.empty(whole.targets, dtype=torch.float64)
+    for columns in target_slices().values():
+        alphas[columns] = candidates[errors[:, columns].mean(dim=1).argmin()]
+    weight, intercept = ridge_path(whole).solve(alphas)
+    return LayerRegressor(weight, intercept, alphas, whole.error(weight, intercept))
+
+
+def _fitted_rows(name: str, split: str, layers: dict[str, LayerRegressor], targets: Tensor) -> list[Row]:
+    variance = _variance(targets, f"split {split!r}")
+    return [
+        row
+        for layer, fit in layers.items()
+        for row in _rows(name, layer, split, fit.fit_mse, variance, fit.alphas)
+    ]
+
+
+def _judged_rows(
+    name: str,
+    split: str,
+    layers: dict[str, LayerRegressor],
+    batches: Iterator[tuple[slice, dict[str, Tensor]]],
+    table: ImageTable,
+) -> list[Row]:
+    """Predict split `split` in one pass and measure every layer."""
+    targets, rotation = target_columns(table), target_slices()["rotation"]
+    variance = _variance(targets, f"split {split!r}")
+    squares = {layer: torch.zeros(targets.shape[1], dtype=torch.float64) for layer in layers}
+    degrees = dict.fromkeys(layers, 0.0)
+    for rows, features in batches:
+        for layer, x in features.items():
+            predicted = x.double() @ layers[layer].weight + layers[layer].intercept
+            squares[layer] += (predicted - targets[rows]).square().sum(dim=0)
+            degrees[layer] += (
+                rotation_error_degrees(predicted[:, rotation], table.quaternion[rows]).sum().item()
+            )
+    return [
+        row
+        for layer, fit in layers.items()
+        for row in _rows(
+            name, layer, split, squares[layer] / len(table), variance, fit.alphas, degrees[layer] / len(table)
+        )
+    ]
+
+
+def _rows(
+    name: str,
+    layer: str,
+    split: str,
+    mse: Tensor,
+    variance: Tensor,
+    alphas: Tensor,
+    degrees: float | None = None,
+) -> Iterator[Row]:
+    for target, columns in target_slices().items():
+        nmse = (mse[columns] / variance[columns]).mean().item()
+        yield Row(
+            network=name,
+            layer=layer,
+            target=target,
+            split=split,
+            mse=mse[columns].mean().item(),
+            nmse=nmse,
+            r2=1 - nmse,
+            alpha=alphas[columns][0].item(),
+            degrees=degrees if target == "rotation" else None,
+        )
+
+
+def _features(
+    name: str,
+    network: nn.Module,
+    table: ImageTable,
+    pool: int,
+    device: torch.device,
+    batch_size: int,
+    label: str,
+) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+    """(rows, {layer: float32 (b, d) on the CPU}) batch by batch; afterwards the network is as it was, or
+    RuntimeError."""
+    progress = Progress(label, len(table))
+    modes = {module: module.training for module in network.modules()}
+    network.to(device).eval()
+    before = weights_hash(network)
+    try:
+        with _exact_float32():
+            for start in range(0, len(table), batch_size):
+                rows = slice(start, min(start + batch_size, len(table)))
+                yield rows, _read(name, network, table.images[rows].to(device), pool)
+                progress.update(rows.stop - rows.start)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    progress.finish()
+    if weights_hash(network) != before:
+        raise RuntimeError(f"{name}: reading its layers changed the network's weights or buffers")
+
+
+@torch.inference_mode()
+def _read(name: str, network: nn.Module, images: Tensor, pool: int) -> dict[str, Tensor]:
+    features = {layer: x.float().cpu() for layer, x in network.features(images.float() / 255, pool).items()}
+    for layer, x in features.items():
+        if not x.isfinite().all():
+            raise UserError(f"{name}: layer {layer} gives values that are not finite; its training diverged")
+    return features
+
+
+@contextmanager
+def _exact_float32() -> Iterator[None]:
+    """No TF32 on NVIDIA devices: its 10-bit mantissa would be a second, hidden precision."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        matmul = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = matmul
+
+
+def weights_hash(network: nn.Module) -> str:
+    """sha256 over names, types, shapes and bytes of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for kind in (network.named_parameters, network.named_buffers):
+        for name, value in kind():
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _variance(targets: Tensor, where: str) -> Tensor:
+    """(t,), divided by N. UserError where a target is constant: its error has no scale."""
+    variance = targets.var(dim=0, correction=0)
+    for target, columns in zip(TARGETS, target_slices().values(), strict=True):
+        if not (variance[columns] > 0).all():
+            raise UserError(
+                f"{target.label} does not vary in {where} ({len(targets)} images): nothing to regress"
+            )
+    return variance
+
+
+def _load(data: Path, split: str) -> ImageTable:
+    table = load_table(data, split)
+    if len(table) == 0:
+        raise UserError(f"{data}: split {split!r} is empty; render more images or change --splits")
+    return table
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {name}: torch finds no CUDA device here; use --device cpu", exit_code=2)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device {name}: no such device; use auto, cpu or cuda", exit_code=2) from error
+
+
+def _describe(subject: Subject, layers: dict[str, LayerRegressor]) -> dict:
+    return {
+        "role": subject.role,
+        "layers": list(layers),
+        "widths": [len(fit.weight) for fit in layers.values()],
+        "config": subject.config,
+        "weights": weights_hash(subject.network),
+    }
+
+
+def _versions() -> dict[str, str]:
+    try:
+        gr3d = version("gr3d")
+    except PackageNotFoundError:  # a plain checkout
+        gr3d = "checkout"
+    return {
+        "gr3d": gr3d,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,61 @@
+"""What is read layer by layer: trained networks, and the controls that tell training apart from depth and
+pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.models.network import build_network
+from benchmark.probes.results import PIXELS, TRAINED, UNTRAINED
+from benchmark.training.config import to_dict
+from benchmark.training.run import load_run
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A feature extractor and what it is.
+
+    network: a module with features(images float (B, 3, H, W) in [0, 1], pool) -> {layer: (B, d)}, in layer
+    order. role: TRAINED, or the control it is: UNTRAINED or PIXELS. config: the run's settings, kept with the
+    results.
+    """
+
+    network: nn.Module
+    role: str = TRAINED
+    config: dict = field(default_factory=dict)
+
+
+def trained(run: Path) -> Subject:
+    """The network of a run directory. UserError if it is not one, or its checkpoint is damaged or of another
+    network."""
+    network, config = load_run(run)
+    return Subject(network, TRAINED, to_dict(config))
+
+
+def untrained(run: Path) -> Subject:
+    """The same network as it was before the first step of `run`: same architecture, same initial weights."""
+    _, config = load_run(run)
+    network = build_network(config.arch, config.stem, config.head, config.seed)
+    return Subject(network.eval(), UNTRAINED, to_dict(config))
+
+
+def pixels8() -> Subject:
+    """No network at all: the image average-pooled to 8 x 8, 192 features in one layer called `pixels`."""
+    return Subject(PooledPixels(8), PIXELS)
+
+
+class PooledPixels(nn.Module):
+    """Reads an image as its own average over side x side cells."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def features(self, x: Tensor, pool: int = 1) -> dict[str, Tensor]:
+        """(B, 3, H, W) -> {"pixels": (B, 3 * side * side)}, whatever `pool` is: the cells are this control's
+        own."""
+        return {"pixels": F.adaptive_avg_pool2d(x, self.side).flatten(1)}

@@ -1,0 +1,109 @@
+"""What a training run is made of."""
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from benchmark.data.views import ViewSpec
+from benchmark.errors import UserError
+from benchmark.models import ARCHITECTURES, HEADS, STEMS
+from benchmark.objectives import OBJECTIVES
+
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides the weights, besides the data: what config.json of a run directory holds.
+
+    objective, arch, stem, head: names in benchmark.objectives and benchmark.models. views: how each view is augmented,
+    as many as the objective wants. epochs: passes over the training split; batch: images a step (a step of SimCLR runs
+    twice as many views). lr: peak learning rate, not rescaled by the batch; weight_decay: AdamW's, on weights of two or
+    more dimensions; warmup: share of the steps, from 0 to 1, over which lr rises linearly. temperature: SimCLR's. seed: of the initial
+    weights, the order and the augmentations. precision: "bf16" (autocast), "fp32", or "auto" for what the device does best.
+    """
+
+    objective: str
+    arch: str
+    stem: str
+    head: str
+    views: tuple[ViewSpec, ...]
+    epochs: int
+    batch: int
+    lr: float
+    weight_decay: float
+    warmup: float
+    temperature: float = 0.2
+    seed: int = 0
+    precision: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A run, and where and how it is carried out; none of the latter changes what is learnt.
+
+    data: folder of a gr3d dataset; its split "train" is used. out: the run directory. device: "auto", "cpu" or "cuda".
+    checkpoint_seconds: time between checkpoints; one is also written at the end and when the run is stopped.
+    """
+
+    run: RunConfig
+    data: Path
+    out: Path
+    device: str = "auto"
+    checkpoint_seconds: float = 120.0
+
+
+def with_views(run: RunConfig, crop_scale: float | None = None, flip: bool | None = None) -> RunConfig:
+    """The same run with another smallest crop (share of the area) and with flips on (probability 1/2) or off."""
+    changes: dict = {}
+    if crop_scale is not None:
+        changes["crop_scale"] = (crop_scale, 1.0)
+    if flip is not None:
+        changes["flip"] = 0.5 if flip else 0.0
+    return replace(run, views=tuple(replace(view, **changes) for view in run.views))
+
+
+def check(run: RunConfig) -> None:
+    """Raise UserError (wrong usage), naming the option, for the first value that cannot work."""
+    for option, value, known in (
+        ("--objective", run.objective, OBJECTIVES),
+        ("--arch", run.arch, ARCHITECTURES),
+        ("--stem", run.stem, STEMS),
+        ("--head", run.head, HEADS),
+        ("--precision", run.precision, PRECISIONS),
+    ):
+        if value not in known:
+            raise UserError(f"{option} {value}: unknown; choose one of {', '.join(known)}", exit_code=2)
+    for option, value, fine, rule in (
+        ("--epochs", run.epochs, run.epochs >= 1, "at least 1"),
+        ("--batch", run.batch, run.batch >= 2, "at least 2 (BatchNorm needs more than one image)"),
+        ("--lr", run.lr, 0 < run.lr < math.inf, "above 0"),
+        ("--weight-decay", run.weight_decay, 0 <= run.weight_decay < math.inf, "0 or above"),
+        ("--warmup", run.warmup, 0 <= run.warmup <= 1, "a share of the training, from 0 to 1"),
+        ("--temperature", run.temperature, 0 < run.temperature < math.inf, "above 0"),
+        ("--seed", run.seed, 0 <= run.seed < 2**63, "0 or above"),
+    ):
+        if not fine:
+            raise UserError(f"{option} {value}: must be {rule}", exit_code=2)
+    for view in run.views:
+        low, high = view.crop_scale
+        if not 0 < low <= high <= 1:
+            raise UserError(f"--crop-scale {low}: must be above 0 and at most 1", exit_code=2)
+
+
+def to_dict(run: RunConfig) -> dict:
+    """As JSON types; from_dict reads it back."""
+    return asdict(run)
+
+
+def from_dict(values: dict) -> RunConfig:
+    """The inverse of to_dict, also after a round trip through JSON. Raises TypeError or ValueError for anything else."""
+    names = {field.name for field in fields(RunConfig)}
+    if not isinstance(values, dict) or set(values) != names:
+        odd = sorted(names ^ set(values)) if isinstance(values, dict) else values
+        raise ValueError(f"unknown or missing entries: {odd}")
+    views = tuple(
+        ViewSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in view.items()})
+        for view in values["views"]
+    )
+    return RunConfig(**{**values, "views": views})

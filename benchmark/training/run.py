@@ -1,0 +1,159 @@
+"""The run directory: config.json, checkpoint.pt, log.jsonl and, once training has finished, report.json."""
+
+import json
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmark.errors import UserError
+from benchmark.models import Network, build_network
+from benchmark.training.config import RunConfig, check, from_dict, to_dict
+
+CONFIG, CHECKPOINT, LOG, REPORT = "config.json", "checkpoint.pt", "log.jsonl", "report.json"
+
+_FORMAT = "gr3d-run-1"
+
+
+@dataclass
+class Checkpoint:
+    """All that a run needs to go on. ``step`` steps are done; order and augmentations follow from it and the seed.
+
+    optimizer is None once the run is finished. rng is the state of torch's CPU generator. seconds: training time so far.
+    """
+
+    step: int
+    images: int
+    seconds: float
+    network: dict
+    objective: dict
+    optimizer: dict | None
+    rng: torch.Tensor
+
+
+def is_finished(run: Path) -> bool:
+    """Whether training in this run directory has reached its last epoch."""
+    return (Path(run) / REPORT).is_file()
+
+
+def load_run(run: Path) -> tuple[Network, RunConfig]:
+    """The network of a run directory, on the CPU in eval mode, and what it was trained as.
+
+    The checkpoint may be from the middle of training: see is_finished. UserError for a folder that is no run, and for a
+    checkpoint that is missing, damaged, not gr3d's, or from another architecture than config.json says.
+    """
+    run = Path(run)
+    config = read_config(run)["run"]
+    checkpoint = load_checkpoint(run)
+    network = build_network(config.arch, config.stem, config.head, config.seed)
+    load_weights(network, checkpoint.network, run)
+    return network.eval(), config
+
+
+def read_config(run: Path) -> dict:
+    """config.json as {"run": RunConfig, "data": {"spec": dict}}. UserError for a folder that is no run."""
+    path = run / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run}: not a run of gr3d train (it has no {CONFIG})")
+    try:
+        stored = json.loads(path.read_text())
+        if stored["format"] != _FORMAT:
+            raise ValueError(f"format {stored['format']!r}, expected {_FORMAT!r}")
+        config = from_dict(stored["run"])
+        check(config)
+        return {"run": config, "data": stored["data"]}
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: damaged, or not written by this version of gr3d train ({error})") from error
+
+
+def write_config(run: Path, config: RunConfig, spec: dict) -> None:
+    """spec: the dataset's, from its dataset.json."""
+    write_json(run / CONFIG, {"format": _FORMAT, "run": to_dict(config), "data": {"spec": spec}})
+
+
+def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
+    """Replace the run's checkpoint; at any moment the old one or the new one is there, whole.
+
+    UserError when the folder cannot be written (no permission, no space); the previous checkpoint is then untouched.
+    """
+    path = run / CHECKPOINT
+    aside = run / f".{CHECKPOINT}.tmp"
+    try:
+        with aside.open("wb") as file:
+            torch.save({"format": _FORMAT, **vars(checkpoint)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(aside, path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
+        aside.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({_first_line(error)}); make room, then add --resume") from error
+
+
+def load_checkpoint(run: Path) -> Checkpoint:
+    """UserError when there is none or it cannot be used. Nothing in the file is executed (weights_only)."""
+    path = run / CHECKPOINT
+    if not path.is_file():
+        raise UserError(f"{run}: has no {CHECKPOINT} yet; run gr3d train with --out {run} --resume")
+    advice = f"{path}: damaged, or not a checkpoint of gr3d train"
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise UserError(f"{advice} ({_first_line(error)})") from error
+    if not isinstance(stored, dict) or stored.pop("format", None) != _FORMAT:
+        raise UserError(advice)
+    try:
+        return Checkpoint(**stored)
+    except TypeError as error:
+        raise UserError(f"{advice} ({error})") from error
+
+
+def load_weights(module: torch.nn.Module, state: dict, run: Path) -> None:
+    """Load a state dict that must fit exactly; UserError naming the first entry that does not."""
+    path = run / CHECKPOINT
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: damaged, or not a checkpoint of gr3d train")
+    own = module.state_dict()
+    for name in [*own, *state]:
+        ours, theirs = (getattr(values.get(name), "shape", None) for values in (own, state))
+        if ours != theirs:
+            raise UserError(
+                f"{path}: from another architecture than {run / CONFIG} says: '{name}' is "
+                f"{_shape(theirs)} in the checkpoint and {_shape(ours)} in the network"
+            )
+    module.load_state_dict(state)
+
+
+def write_json(path: Path, values: dict) -> None:
+    """Write aside, then rename. UserError when the folder cannot be written."""
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        with aside.open("w") as file:
+            json.dump(values, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(aside, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _publish(aside: Path, path: Path) -> None:
+    """Rename, and make the rename itself survive a power cut."""
+    os.replace(aside, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "absent" if shape is None else " x ".join(map(str, shape)) or "a scalar"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

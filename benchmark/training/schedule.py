@@ -1,0 +1,29 @@
+"""What each step does, as a pure function of the seed and the step, so that a resumed run repeats nothing and skips
+nothing."""
+
+import math
+
+import numpy as np
+
+_ORDER, _VIEWS = 1, 2  # streams of random numbers that must not share draws
+
+_FINAL_LR = 1e-3  # the cosine ends at this share of the peak, as in the authors' code
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
+    """Rate of step 0 ... steps - 1: linear over the first ``warmup`` share of the steps, then half a cosine."""
+    warm = round(warmup * steps)
+    if step < warm:
+        return peak * (step + 1) / warm
+    done = (step - warm) / max(1, steps - warm)
+    return peak * (_FINAL_LR + (1 - _FINAL_LR) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """int64 (count,), the order in which an epoch visits the images."""
+    return np.random.default_rng((seed, _ORDER, epoch)).permutation(count)
+
+
+def view_rng(seed: int, step: int) -> np.random.Generator:
+    """Source of a step's augmentations."""
+    return np.random.default_rng((seed, _VIEWS, step))

@@ -1,0 +1,35 @@
+"""Ctrl-C and SIGTERM as a wish that the loop grants between two steps."""
+
+import signal
+import threading
+from types import FrameType
+
+
+class StopRequest:
+    """Context manager; ``name`` is the signal that arrived, or None. A second Ctrl-C interrupts at once.
+
+    Outside the main thread Python cannot install handlers, and nothing is caught.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self._previous: dict = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._handle) for number in self._SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self.name = signal.Signals(number).name
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}

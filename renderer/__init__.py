@@ -1,0 +1,1 @@
+"""Turns a DatasetSpec into sealed WebDataset shards with Blender."""

@@ -1,0 +1,140 @@
+"""Every material becomes diffuse (and, where the model says so, see-through): colours and textures stay, the rest goes.
+
+The scene has no glossy, transmission or emission light paths, so a metal would be black and a lamp would hide the spot.
+"""
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+#: Display grey of surfaces without a material and of textures that cannot be read (never Blender's magenta).
+NEUTRAL = 0.6
+
+#: Linear reflectance below which no plain colour goes, as in real black paint: on less, light and shape cannot be seen.
+DARKEST = 0.02
+
+#: Materials that are this transparent all over leave nothing to see.
+INVISIBLE = 0.01
+
+#: The names under which the renderer's meshes carry their texture coordinates and their vertex colours.
+UV_LAYER, COLOUR_LAYER = "uv", "colour"
+
+Tree = bpy.types.NodeTree
+Socket = bpy.types.NodeSocket
+
+
+def to_linear(display: np.ndarray) -> np.ndarray:
+    """sRGB display values in [0, 1] to linear light (IEC 61966-2-1), elementwise."""
+    display = np.asarray(display, np.float64)
+    return np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
+
+
+def plain(name: str, display: tuple[float, float, float] = (NEUTRAL,) * 3) -> bpy.types.Material:
+    """A new diffuse material of one display colour."""
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    _rebuild(material.node_tree, to_linear(display), 1.0)
+    return material
+
+
+def flatten(material: bpy.types.Material, folder: Path) -> tuple[bool, list[str]]:
+    """Make an imported material diffuse, in place.
+
+    Textures are read from `folder`, below it, or from inside the model's file, and from nowhere else; others become grey.
+
+    Returns:
+        visible: False when the whole material is fully transparent.
+        notes: a line per texture that was replaced.
+    """
+    colour: Socket | np.ndarray = np.array(material.diffuse_color[:3])
+    alpha: Socket | float = 1.0
+    material.use_nodes = True
+    tree = material.node_tree
+    bad = [node for node in tree.nodes if node.type == "TEX_IMAGE" and not _usable(node.image, folder)]
+    notes = [_make_grey(tree, node) for node in bad]
+    _rename_layers(tree)
+    shader = _shader(tree)
+    if shader is not None:
+        colour = _source(shader.inputs.get("Base Color") or shader.inputs["Color"])
+        alpha = _source(shader.inputs["Alpha"]) if "Alpha" in shader.inputs else 1.0
+    _rebuild(tree, colour, alpha)
+    return isinstance(alpha, Socket) or alpha >= INVISIBLE, notes
+
+
+def _shader(tree: Tree) -> bpy.types.Node | None:
+    """The node whose colour is the material's: a Principled one, else any that has a colour (glTF's unlit materials)."""
+    nodes = [node for node in tree.nodes if any(output.type == "SHADER" for output in node.outputs)]
+    principled = [node for node in nodes if node.type == "BSDF_PRINCIPLED"]
+    coloured = [node for node in nodes if "Color" in node.inputs and node.type != "BSDF_TRANSPARENT"]
+    return next(iter(principled + coloured), None)
+
+
+def _source(socket: Socket) -> Socket | np.ndarray | float:
+    """What feeds an input: the output linked to it, else its own value."""
+    if socket.is_linked:
+        return socket.links[0].from_socket
+    value = socket.default_value
+    return float(value) if socket.type == "VALUE" else np.array(value[:3])
+
+
+def _rebuild(tree: Tree, colour: Socket | np.ndarray, alpha: Socket | float) -> None:
+    """Let the material's output be a diffuse shader of that colour (linear), see-through where alpha is below 1."""
+    for node in [node for node in tree.nodes if node.type == "OUTPUT_MATERIAL"]:
+        tree.nodes.remove(node)
+    output = tree.nodes.new("ShaderNodeOutputMaterial")
+    surface = tree.nodes.new("ShaderNodeBsdfDiffuse")
+    if isinstance(colour, Socket):
+        tree.links.new(colour, surface.inputs["Color"])
+    else:
+        surface.inputs["Color"].default_value = (*np.clip(np.nan_to_num(colour), DARKEST, 1), 1)
+    shaded = surface.outputs["BSDF"]
+    if isinstance(alpha, Socket) or alpha < 1:
+        shaded = _see_through(tree, shaded, alpha)
+    tree.links.new(shaded, output.inputs["Surface"])
+
+
+def _see_through(tree: Tree, shaded: Socket, alpha: Socket | float) -> Socket:
+    mix = tree.nodes.new("ShaderNodeMixShader")
+    if isinstance(alpha, Socket):
+        tree.links.new(alpha, mix.inputs["Fac"])
+    else:
+        mix.inputs["Fac"].default_value = alpha
+    clear = tree.nodes.new("ShaderNodeBsdfTransparent")
+    tree.links.new(clear.outputs["BSDF"], mix.inputs[1])
+    tree.links.new(shaded, mix.inputs[2])
+    return mix.outputs["Shader"]
+
+
+def _usable(image: bpy.types.Image | None, folder: Path) -> bool:
+    """Whether the image can be read and lies inside the model's file or folder."""
+    if image is None:
+        return False
+    if image.packed_file is None and image.source == "FILE":
+        path = Path(bpy.path.abspath(image.filepath)).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            return False
+    return min(image.size) > 0  # asking for the size makes Blender read the file
+
+
+def _make_grey(tree: Tree, node: bpy.types.Node) -> str:
+    """Put neutral, opaque grey in the place of a texture node; returns the note about it."""
+    where = node.image.filepath or node.image.name if node.image is not None else "(none)"
+    grey = tree.nodes.new("ShaderNodeRGB")
+    grey.outputs["Color"].default_value = (*to_linear((NEUTRAL,) * 3), 1)
+    opaque = tree.nodes.new("ShaderNodeValue")
+    opaque.outputs["Value"].default_value = 1
+    for name, stand_in in (("Color", grey.outputs["Color"]), ("Alpha", opaque.outputs["Value"])):
+        for target in [link.to_socket for link in node.outputs[name].links]:
+            tree.links.new(stand_in, target)
+    tree.nodes.remove(node)
+    return f"texture replaced by grey: {where}"
+
+
+def _rename_layers(tree: Tree) -> None:
+    """Point the nodes that name a layer of the imported mesh to the layers of the mesh that is rendered."""
+    for node in tree.nodes:
+        if node.type == "UVMAP":
+            node.uv_map = UV_LAYER
+        elif node.type == "VERTEX_COLOR":
+            node.layer_name = COLOUR_LAYER

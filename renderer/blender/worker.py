@@ -1,0 +1,130 @@
+"""The worker process: reads jobs from one pipe, renders them in this Blender, and reports on another.
+
+Started by the supervisor as `PYTHON worker.py ARGS` (bpy wheel) or `blender -b --factory-startup -P worker.py -- ARGS`,
+with ARGS = `--fd-in N --fd-out M --config FILE.json`. Both pipes carry one JSON object a line; Blender's errors go to stderr.
+It ends when its input does.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+# A bare Blender knows nothing of this checkout, and Python puts this folder, whose names are general, in front.
+sys.path[0:0] = [str(Path(__file__).resolve().parents[2])]
+
+import bpy
+
+from assets.catalog import ObjectRef, load_object
+from assets.errors import BadObject, UserError
+from renderer.blender import engine, importers, scene
+
+#: Blender's collections of data that imports fill.
+DATA = [name for name, prop in bpy.types.BlendData.bl_rna.properties.items() if prop.type == "COLLECTION"]
+
+
+def main(arguments: list[str]) -> int:
+    """Serve jobs until the input ends; returns the exit status."""
+    parser = argparse.ArgumentParser(description="gr3d render worker (started by the supervisor)")
+    parser.add_argument("--fd-in", type=int, required=True)
+    parser.add_argument("--fd-out", type=int, required=True)
+    parser.add_argument("--config", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    # Blender prints a dozen lines per image: gigabytes in a long run. What matters goes to stderr or to the pipe.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with os.fdopen(options.fd_in) as jobs, os.fdopen(options.fd_out, "w") as events:
+        try:
+            worker = Worker(json.loads(options.config.read_text()), events)
+            for line in jobs:
+                worker.visit(json.loads(line))
+        except (UserError, OSError, RuntimeError) as error:
+            send(events, event="fatal", reason=str(error).strip())
+            return 1
+    return 0
+
+
+def send(events: TextIO, **event: Any) -> None:
+    """Write one event."""
+    events.write(json.dumps(event) + "\n")
+    events.flush()
+
+
+class Worker:
+    """Blender with the stage set up, rendering one object after another."""
+
+    def __init__(self, config: dict, events: TextIO) -> None:
+        self.events = events
+        self.spool, self.scratch = Path(config["spool"]), Path(config["scratch"])
+        self.format = config["format"]
+        bpy.context.preferences.filepaths.use_scripts_auto_execute = False
+        bpy.context.preferences.edit.use_global_undo = False
+        self.stage = scene.build_stage()
+        settings = engine.configure(
+            self.stage.scene, config["resolution"], config["preset"], config["format"], config["device"]
+        )
+        build = bpy.app.build_hash.decode()
+        send(events, event="ready", blender=bpy.app.version_string, build=build, engine=settings)
+
+    def visit(self, job: dict) -> None:
+        """Render all samples of one visit to an object, or report why the object is quarantined."""
+        with purged(self.stage.scene):
+            started = time.perf_counter()
+            try:
+                notes = self._show(ObjectRef(**job["object"]))
+            except BadObject as bad:
+                send(
+                    self.events,
+                    event="quarantine",
+                    visit=job["visit"],
+                    object_id=job["object"]["id"],
+                    reason=str(bad),
+                )
+                return
+            seconds = time.perf_counter() - started
+            send(self.events, event="loaded", visit=job["visit"], seconds=seconds, notes=notes)
+            for sample in job["samples"]:
+                started = time.perf_counter()
+                self._render(sample["index"], sample["latents"])
+                seconds = time.perf_counter() - started
+                send(self.events, event="rendered", visit=job["visit"], index=sample["index"], seconds=seconds)
+        send(self.events, event="visit_done", visit=job["visit"])
+
+    def _show(self, ref: ObjectRef) -> list[str]:
+        surface, materials, notes = importers.make_subject(load_object(ref, self.scratch))
+        scene.put_on_stage(self.stage, surface, materials)
+        return notes
+
+    def _render(self, index: int, latents: dict[str, float]) -> None:
+        """Render one sample to SPOOL/{index:09d}.{format}; the file appears there whole or not at all."""
+        scene.pose(self.stage, latents)
+        unfinished = self.spool / f".{index:09d}.{os.getpid()}.{self.format}"
+        self.stage.scene.render.filepath = str(unfinished)
+        bpy.ops.render.render(write_still=True)
+        os.replace(unfinished, self.spool / f"{index:09d}.{self.format}")
+
+
+@contextmanager
+def purged(scene: bpy.types.Scene) -> Iterator[None]:
+    """Free everything that was added to Blender meanwhile, and what Cycles remembers of it."""
+    before = {name: set(getattr(bpy.data, name)) for name in DATA}
+    try:
+        yield
+    finally:
+        added = [item for name in DATA for item in getattr(bpy.data, name) if item not in before[name]]
+        bpy.data.batch_remove(added)
+        # Cycles keeps its scene between renders, which is fast; kept beyond the visit, it would paint the next object
+        # (and even the floor) with this one's materials. Switching the option off is what frees it.
+        scene.render.use_persistent_data = False
+        scene.render.use_persistent_data = True
+
+
+if __name__ == "__main__":
+    own = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
+    status = main(own)
+    # Blender's own shutdown is slow and, in the bpy wheel, not always clean; there is nothing left to save.
+    os._exit(status)

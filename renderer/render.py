@@ -1,0 +1,360 @@
+"""Render a dataset: the entry point of `gr3d render` and of
+
+    blender -b -P renderer/render.py -- --n 500000
+
+Standard library and NumPy only: it runs in any Python 3.11+ and inside any Blender's own Python.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` know nothing of the checkout
+    sys.path.insert(0, str(ROOT))
+
+from assets.catalog import Catalog, load_catalog  # noqa: E402
+from assets.errors import UserError  # noqa: E402
+from renderer import card  # noqa: E402
+from renderer.plan import Plan, Visit  # noqa: E402
+from renderer.pool import Counts, Limits, Pool, find_blender, usable_cores  # noqa: E402
+from renderer.shards import Dataset, locked, open_dataset, stamp_blender, write_json  # noqa: E402
+from renderer.spec import DEFAULT_SPLITS, FORMATS, PRESETS, DatasetSpec, __version__, make_spec  # noqa: E402
+
+DEFAULT_OUT = Path("data/gr3d")
+#: Bytes of a 64 x 64 JPEG render with its metadata in a tar, measured; grows about linearly with the pixels.
+BYTES_PER_PIXEL, BYTES_PER_SAMPLE = 0.35, 2600
+
+EXAMPLE = """examples:
+  gr3d render --n 2000 --out data/chairs --objects sweethome3d:chair,sofa
+  blender -b -P renderer/render.py -- --n 500000
+
+Stopped or killed, the same command resumes. A larger --n adds samples to what is there."""
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="gr3d render",
+        description="Render objects under the seven controlled latents into WebDataset shards.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    p.add_argument("--n", type=int, required=True, metavar="N", help="number of images in all splits together")
+    p.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help=f"dataset folder ({DEFAULT_OUT})")
+    p.add_argument(
+        "--objects",
+        metavar="SOURCE",
+        help="procedural[:FAMILY,...], sweethome3d[:FAMILY,...] or a folder of models "
+        "(assets/models if it holds any, else procedural)",
+    )
+    p.add_argument("--resolution", type=int, default=128, metavar="PIXELS", help="side of the square images (128)")
+    p.add_argument("--workers", default="auto", metavar="W", help="worker processes (auto: one per core)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, optix, hip, metal or oneapi (auto)")
+    p.add_argument("--preset", choices=PRESETS, default="fast", help="quality against speed (fast)")
+    p.add_argument("--seed", type=int, default=0, help="decides every draw (0)")
+    p.add_argument("--splits", default=DEFAULT_SPLITS, metavar="SHARES", help=f"({DEFAULT_SPLITS})")
+    p.add_argument("--shard-size", type=int, default=1000, metavar="K", help="samples per shard (1000)")
+    p.add_argument("--format", choices=FORMATS, default="jpg", help="image format (jpg)")
+    p.add_argument("--blender", metavar="PATH", help="Blender to draw with (the bpy wheel if there, else `blender`)")
+    p.add_argument("--dry-run", action="store_true", help="say what would be rendered, and stop")
+    p.add_argument("--json", action="store_true", help="print the report as JSON")
+    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return p
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line. Returns the exit code: 0 done, 1 stopped or a problem found, 2 wrong usage."""
+    options = parser().parse_args(arguments)
+    try:
+        return render(options)
+    except UserError as error:
+        if options.debug:
+            raise
+        print(f"gr3d render: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        if options.debug:
+            raise
+        print(f"gr3d render: {error.filename or options.out}: {error.strerror}; what is rendered is kept, free the "
+              "way and run the same command", file=sys.stderr)
+        return 1
+
+
+def render(options: argparse.Namespace) -> int:
+    if options.n < 1:
+        raise UserError(f"--n {options.n}: must be at least 1", exit_code=2)
+    workers = worker_count(options.workers)
+    catalog = load_catalog(options.objects, ROOT)
+    spec = make_spec(
+        catalog,
+        seed=options.seed,
+        resolution=options.resolution,
+        preset=options.preset,
+        splits=options.splits,
+        shard_size=options.shard_size,
+        image_format=options.format,
+    )
+    plan = Plan(spec, catalog)
+    say(f"objects: {catalog.source}, {len(catalog.objects)} ({len(catalog.left_out)} left out by its rules)")
+    if options.dry_run:
+        print(dry_run(plan, options.n))
+        return 0
+    command = find_blender(options.blender)
+    say(f"blender: {command[0]}; {workers} worker{'s' if workers > 1 else ''}; into {options.out}")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {options.out}: cannot be made ({error.strerror})", exit_code=2) from None
+    check_writable(options.out)
+    with locked(options.out):
+        run = Run(open_dataset(options.out, plan), options.n)
+        stopped = run.draw(command, workers, options.device)
+        report = run.report(workers)
+        write_json(options.out / "report.json", report)
+        card.write(options.out, spec, catalog, report)
+    print(json.dumps(report) if options.json else summary(options.out, report))
+    if stopped:
+        say("stopped; the same command resumes")
+        return 1
+    return 0
+
+
+def worker_count(text: str) -> int:
+    if text == "auto":
+        return len(usable_cores())
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise UserError(f"--workers {text}: give a number from 1 to 1024, or auto", exit_code=2)
+    return int(text)
+
+
+def check_writable(folder: Path) -> None:
+    """Fail early, and clearly, where the output folder cannot be written."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be written ({error.strerror})", exit_code=2) from None
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def dry_run(plan: Plan, n: int) -> str:
+    shards = plan.shards(n)
+    size = n * (BYTES_PER_PIXEL * plan.spec.resolution**2 + BYTES_PER_SAMPLE)
+    lines = [f"{n} images of {plan.spec.resolution} x {plan.spec.resolution}, about {size / 1e6:.0f} MB as jpg"]
+    for pool in plan.pools:
+        lines.append(f"{', '.join(pool.splits)}: {len(pool.objects)} objects")
+    for split in plan.counts:
+        mine = [members for name, members in shards.items() if name.rpartition("-")[0] == split]
+        lines.append(f"{split}: {sum(map(len, mine))} images in {len(mine)} shards")
+    return "\n".join(lines)
+
+
+@dataclass
+class Run:
+    """One run of the renderer on an open dataset: what is still to do, and what becomes of it."""
+
+    dataset: Dataset
+    n: int
+    started: float = field(default_factory=time.monotonic)
+    counts: Counts = field(default_factory=Counts)
+    engine: dict = field(default_factory=dict)
+    start_seconds: float = 0.0  # until the first worker was ready
+    _shown: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._members = self.dataset.missing(self.n)  # shard -> samples it shall have
+        self._absent = {
+            name: {i for i in members if not self.dataset.has_image(i)} for name, members in self._members.items()
+        }
+        self._shard_of = {i: name for name, absent in self._absent.items() for i in absent}
+        self._visits = [
+            Visit(visit.object, todo)
+            for visit in self.dataset.plan.visits(self.n)
+            if (todo := tuple(i for i in visit.indices if i in self._shard_of))
+        ]
+        self.todo = len(self._shard_of)
+
+    def draw(self, command: list[str], workers: int, device: str) -> bool:
+        """Render and seal all that is missing. Returns whether a signal stopped it before the end."""
+        for name, absent in self._absent.items():
+            if not absent:
+                self.dataset.seal(name, self._members[name])
+        if not self.todo:
+            return False
+        scratch = Path(tempfile.mkdtemp(prefix="gr3d-"))
+        try:
+            config = scratch / "worker.json"
+            spec = self.dataset.plan.spec
+            config.write_text(
+                json.dumps(
+                    {
+                        "resolution": spec.resolution,
+                        "preset": spec.preset,
+                        "format": spec.format,
+                        "device": device,
+                        "spool": str(self.dataset.spool.resolve()),
+                        "scratch": str(scratch),
+                    }
+                )
+            )
+            pool = Pool(
+                plan=self.dataset.plan,
+                command=command,
+                config=config,
+                workers=workers,
+                logs=self.dataset.spool,
+                limits=limits(spec),
+                on_ready=self._ready,
+                on_rendered=self._image,
+                on_quarantine=self._quarantine,
+                on_tick=self._progress,
+                counts=self.counts,
+            )
+            with stop_on_signals() as stopped:
+                pool.run(self._wanted_visits(), lambda: bool(stopped))
+            self._progress(last=True)
+            return bool(stopped)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _wanted_visits(self) -> Iterator[Visit]:
+        # Asked as each visit comes up: an object may have been quarantined since.
+        return (visit for visit in self._visits if visit.object.id not in self.dataset.quarantined)
+
+    def _ready(self, message: dict) -> None:
+        self.engine = message["engine"]
+        self.start_seconds = time.monotonic() - self.started
+        blender = f"{message['blender']} ({message['build']})"
+        stamp_blender(self.dataset.folder, blender, self.engine)
+        settings = ", ".join(f"{name} {value}" for name, value in self.engine.items())
+        say(f"Blender {blender}: {settings}")
+
+    def _image(self, index: int) -> None:
+        self.counts.rendered += 1
+        self._settle(index)
+
+    def _quarantine(self, object_id: str, reason: str) -> None:
+        if object_id in self.dataset.quarantined:
+            return
+        say(f"quarantined {object_id}: {reason}")
+        self.dataset.quarantine(object_id, reason)
+        for visit in self._visits:
+            if visit.object.id == object_id:
+                for index in visit.indices:
+                    name = self._shard_of[index]
+                    if index in self._absent[name]:
+                        self.todo -= 1
+                        self._members[name].remove(index)
+                        self._settle(index)
+
+    def _settle(self, index: int) -> None:
+        """Sample `index` has its image, or will never have one: seal its shard if it was the last."""
+        name = self._shard_of[index]
+        self._absent[name].discard(index)
+        if not self._absent[name] and self._members[name]:
+            self.dataset.seal(name, self._members[name])
+
+    def _progress(self, last: bool = False) -> None:
+        """One line, drawn over itself on a terminal once a second, repeated every half minute in a log."""
+        now = time.monotonic()
+        tty = sys.stderr.isatty()
+        if not last and now - self._shown < (1 if tty else 30):
+            return
+        self._shown = now
+        rate = self.counts.rendered / max(now - self.started, 1e-9)
+        left = (self.todo - self.counts.rendered) / rate if rate else float("inf")
+        quarantined = f", {len(self.dataset.quarantined)} objects quarantined" if self.dataset.quarantined else ""
+        text = f"rendered {self.counts.rendered}/{self.todo}, {rate:.1f} images/s, {duration(left)} left{quarantined}"
+        print(f"\r{text:<78}" if tty else text, end="\n" if last or not tty else "", file=sys.stderr, flush=True)
+
+    def report(self, workers: int) -> dict:
+        """What this run did and what the dataset holds now: the content of report.json."""
+        seconds = time.monotonic() - self.started
+        present = sum(entry["samples"] for entry in self.dataset.sealed.values())
+        unsealed = [name for name in self._members if self._absent[name]]
+        waiting = sum(len(self._members[name]) - len(self._absent[name]) for name in unsealed)
+        absent = sum(len(self._absent[name]) for name in unsealed)
+        return {
+            "gr3d": __version__,
+            "asked": self.n,
+            "rendered_in_this_run": self.counts.rendered,
+            "in_shards": present,
+            "in_spool": waiting,
+            "still_to_render": absent,
+            "skipped": max(0, self.n - present - waiting - absent),
+            "quarantined": self.dataset.quarantined,
+            "left_out_by_source": dict(self.dataset.plan.catalog.left_out),
+            "worker_restarts": self.counts.restarts,
+            "wall_seconds": round(seconds, 2),
+            "start_seconds": round(self.start_seconds, 2),
+            "images_per_second": round(self.counts.rendered / seconds, 2) if self.counts.rendered else 0.0,
+            "import_seconds": round(self.counts.import_seconds, 2),
+            "frame_seconds": round(self.counts.frame_seconds, 2),
+            "workers": workers,
+            "engine": self.engine,
+        }
+
+
+def limits(spec: DatasetSpec) -> Limits:
+    """How long a frame may take before its worker counts as hung: generous, since a slow machine is no fault."""
+    pixels = (spec.resolution / 128) ** 2
+    return Limits(frame=max(120.0, (1800.0 if spec.preset == "reference" else 30.0) * pixels))
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[list[int]]:
+    """Within the context, SIGINT and SIGTERM are only noted in the list that it yields."""
+    noted: list[int] = []
+    before = {s: signal.signal(s, lambda number, _: noted.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def duration(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "unknown time"
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+def summary(folder: Path, report: dict) -> str:
+    lines = [
+        f"{folder}: {report['in_shards']} images in shards; {report['rendered_in_this_run']} rendered now in "
+        f"{duration(report['wall_seconds'])} ({report['images_per_second']} images/s)"
+    ]
+    if report["quarantined"]:
+        lines.append(
+            f"{len(report['quarantined'])} objects could not be used, {report['skipped']} images skipped: "
+            f"see {folder / 'quarantine.json'}"
+        )
+    if report["worker_restarts"]:
+        lines.append(f"{len(report['worker_restarts'])} worker restarts: see {folder / 'report.json'}")
+    return "\n".join(lines)
+
+
+def arguments_after_dashes(argv: Sequence[str]) -> Sequence[str]:
+    """Blender keeps what stands before `--` for itself."""
+    return argv[argv.index("--") + 1 :] if "--" in argv else argv[1:]
+
+
+if __name__ == "__main__":
+    code = main(arguments_after_dashes(sys.argv))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a Blender that meets SystemExit prints its own messages, and does not always pass the code on

@@ -1,0 +1,300 @@
+"""Whole runs of the renderer with a real Blender: reproducible, resumable, hard to kill, readable by others."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import webdataset
+from conftest import ROOT, needs_blender, needs_bpy
+from renderer import pool, render
+from renderer.latents import quaternion, sample_latents
+
+N = 60
+OPTIONS = ["--objects", "procedural:chair,car", "--resolution", "32", "--shard-size", "20", "--seed", "5"]
+
+pytestmark = needs_bpy
+
+
+def arguments(out: Path, n: int = N, *more: str) -> list[str]:
+    return ["--n", str(n), "--out", str(out), *OPTIONS, *more]
+
+
+def run(out: Path, n: int = N, *more: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "renderer" / "render.py"), *arguments(out, n, *more)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+def start(out: Path, n: int = N, *more: str) -> subprocess.Popen:
+    command = [sys.executable, str(ROOT / "renderer" / "render.py"), *arguments(out, n, *more)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_images(out: Path, process: subprocess.Popen, count: int) -> None:
+    """Until `count` images are done, in the spool or in shards."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        sealed = json.loads((out / "checksums.json").read_text()) if (out / "checksums.json").exists() else {}
+        done = len(list((out / ".spool").glob("[0-9]*.jpg"))) + sum(s["samples"] for s in sealed.values())
+        if done >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"not {count} images: {process.communicate()}")
+
+
+def shards(out: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.glob("*.tar"))}
+
+
+def workers_of(supervisor: int) -> list[int]:
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return [int(pid) for pid in children]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A dataset that nothing disturbed, drawn by two workers."""
+    out = tmp_path_factory.mktemp("whole") / "data"
+    done = run(out, N, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_shards_hold_every_sample_with_its_latents(whole):
+    urls = sorted(str(path) for path in whole.glob("*.tar"))
+    samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode("pil"))
+    assert sorted(s["json"]["index"] for s in samples) == list(range(N))
+    for sample in samples:
+        labels = sample["json"]
+        assert labels["latents"] == sample_latents(5, labels["index"])
+        assert labels["quaternion"] == list(quaternion(labels["latents"]))
+        assert sample["__key__"] == f"{labels['index']:09d}"
+        assert sample["jpg"].size == (32, 32)
+        assert Path(sample["__url__"]).name.startswith(labels["split"] + "-")
+
+
+def test_hugging_face_reads_every_split(whole):
+    import datasets
+
+    loaded = datasets.load_dataset(str(whole))
+    assert {name: len(part) for name, part in loaded.items()} == {"train": 36, "probe": 12, "val_views": 3, "val": 9}
+    first = loaded["val_views"][0]
+    assert first["json"]["split"] == "val_views" and first["jpg"].size == (32, 32)
+
+
+def test_report_and_card_say_what_is_there(whole):
+    report = json.loads((whole / "report.json").read_text())
+    assert report["in_shards"] == report["rendered_in_this_run"] == N
+    assert report["skipped"] == 0 and report["quarantined"] == {}
+    card = (whole / "README.md").read_text()
+    assert "path: val_views-*.tar" in card and "CC0" in card
+    assert "chair-" in (whole / "objects.csv").read_text()
+
+
+def test_one_worker_gives_the_same_bytes(whole, tmp_path):
+    assert run(tmp_path / "one", N, "--workers", "1").returncode == 0
+    assert shards(tmp_path / "one") == shards(whole)
+
+
+@pytest.mark.parametrize("moment", [1, 17, 45])
+def test_killed_supervisor_resumes_to_the_same_bytes(whole, tmp_path, moment):
+    out = tmp_path / "data"
+    process = start(out)
+    wait_for_images(out, process, moment)
+    process.kill()
+    process.communicate()
+    done = run(out)
+    assert done.returncode == 0, done.stderr
+    assert shards(out) == shards(whole)
+
+
+def test_killed_and_crashed_workers_are_replaced(whole, tmp_path):
+    out = tmp_path / "data"
+    process = start(out, N, "--workers", "2")
+    for number, (moment, how) in enumerate([(5, signal.SIGKILL), (25, signal.SIGSEGV)]):
+        wait_for_images(out, process, moment)
+        os.kill(workers_of(process.pid)[number % 2], how)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    report = json.loads((out / "report.json").read_text())
+    assert [r for r in report["worker_restarts"] if "SIGKILL" in r or "SIGSEGV" in r]
+    assert report["quarantined"] == {}
+    assert shards(out) == shards(whole)
+
+
+def test_hung_worker_is_replaced(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(render, "limits", lambda spec: pool.Limits(start=120, load=20, frame=5))
+    out = tmp_path / "data"
+    stopped = []
+    settle = render.Run._settle
+
+    def stop_one(self, index):
+        settle(self, index)
+        if not stopped and self.counts.rendered == 10:
+            stopped.append(workers_of(os.getpid())[0])
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    monkeypatch.setattr(render.Run, "_settle", stop_one)
+    assert render.main(arguments(out)) == 0
+    assert any("hung" in line for line in json.loads((out / "report.json").read_text())["worker_restarts"])
+    assert shards(out) == shards(whole)
+
+
+def test_object_that_crashes_blender_is_quarantined_and_the_run_goes_on(tmp_path, monkeypatch):
+    """Every worker that is handed chair-00003 is killed at once, as a corrupt model would."""
+    victim = "chair-00003"
+    send = pool.Worker.send
+
+    def kill_on_victim(self, message):
+        send(self, message)
+        if message["object"]["id"] == victim:
+            os.kill(self.process.pid, signal.SIGSEGV)
+
+    monkeypatch.setattr(pool.Worker, "send", kill_on_victim)
+    out = tmp_path / "data"
+    assert render.main(arguments(out, 400, "--resolution", "16")) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert list(report["quarantined"]) == [victim]
+    assert "SIGSEGV" in report["quarantined"][victim]
+    assert report["skipped"] > 0 and report["in_shards"] + report["skipped"] == 400
+    assert victim not in {line.split(",")[0] for line in open(out / "objects.csv") if line.strip().endswith(",")}
+    again = run(out, 400, "--resolution", "16")  # knows of the quarantine: nothing is left to do
+    assert again.returncode == 0 and "0 rendered now" in again.stdout
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_signal_stops_cleanly_and_the_same_command_resumes(whole, tmp_path, how):
+    out = tmp_path / "data"
+    process = start(out)
+    wait_for_images(out, process, 8)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "the same command resumes" in errors and "Traceback" not in errors
+    assert json.loads((out / "report.json").read_text())["still_to_render"] > 0
+    assert run(out).returncode == 0
+    assert shards(out) == shards(whole)
+
+
+def test_larger_n_adds_samples_to_what_is_there(whole, tmp_path):
+    out = tmp_path / "data"
+    shutil.copytree(whole, out)
+    done = run(out, 100)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "report.json").read_text())["rendered_in_this_run"] == 40
+    assert run(tmp_path / "fresh", 100).returncode == 0
+    assert shards(out) == shards(tmp_path / "fresh")
+
+
+def test_truncated_missing_and_unlisted_shards_are_made_whole(whole, tmp_path):
+    out = tmp_path / "data"
+    shutil.copytree(whole, out)
+    shard = out / "train-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:7000])
+    (out / "probe-000000.tar").unlink()
+    listed = json.loads((out / "checksums.json").read_text())
+    del listed["val-000000.tar"]  # as after a kill between the shard and the list
+    (out / "checksums.json").write_text(json.dumps(listed))
+    done = run(out)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "report.json").read_text())["rendered_in_this_run"] == 20 + 12
+    assert shards(out) == shards(whole)
+
+
+def test_another_dataset_in_the_folder_is_refused(whole, tmp_path):
+    out = tmp_path / "data"
+    shutil.copytree(whole, out)
+    refused = run(out, N, "--seed", "6")
+    assert refused.returncode == 2
+    assert "seed 5, not 6" in refused.stderr and refused.stderr.count("\n") <= 3
+    assert shards(out) == shards(whole)
+
+
+def test_foreign_folder_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    refused = run(tmp_path)
+    assert refused.returncode == 2 and "thesis.tex" in refused.stderr
+
+
+def test_two_runs_on_one_folder_are_refused(tmp_path):
+    out = tmp_path / "data"
+    process = start(out)
+    try:
+        wait_for_images(out, process, 1)
+        refused = run(out)
+        assert refused.returncode == 1 and "another gr3d render" in refused.stderr
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--objects", "/nonexistent/models"], "/nonexistent/models"),
+        (["--objects", "procedural:dragon"], "dragon"),
+        (["--blender", "/nonexistent/blender"], "/nonexistent/blender"),
+        (["--workers", "many"], "--workers many"),
+        (["--splits", "train=0.5"], "--splits"),
+        (["--n", "0"], "--n 0"),
+        (["--device", "cuda"], "cuda"),
+        (["--colour", "red"], "--colour"),
+        (["--out", "/proc/nothing"], "/proc/nothing"),
+    ],
+)
+def test_bad_options_are_one_clear_line(tmp_path, options, says):
+    refused = run(tmp_path / "data", N, *options)
+    assert refused.returncode in (1, 2)
+    assert says in refused.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_full_disk_is_said_and_survived(whole, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)], check=True)
+    try:
+        full = run(disk / "data")
+        assert full.returncode == 1
+        assert "Traceback" not in full.stderr
+        assert "space" in full.stderr.lower() and "quarantined" not in full.stderr
+        subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+        assert run(disk / "data").returncode == 0
+        assert shards(disk / "data") == shards(whole)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_dry_run_renders_nothing(tmp_path):
+    done = run(tmp_path / "data", 2000, "--dry-run")
+    assert done.returncode == 0
+    assert "train: 1200 images in 60 shards" in done.stdout
+    assert not (tmp_path / "data").exists()
+
+
+@needs_blender
+def test_inside_debians_blender(tmp_path):
+    """The headline command, in a Blender that is not ours."""
+    out = tmp_path / "data"
+    command = ["blender", "-b", "-P", str(ROOT / "renderer" / "render.py"), "--", *arguments(out, 20)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((out / "dataset.json").read_text())
+    assert record["blender"].startswith(subprocess.getoutput("blender --version").split()[1])
+    assert sum(s["samples"] for s in json.loads((out / "checksums.json").read_text()).values()) == 20
+    other = run(out, 40)  # the bpy wheel draws other pixels
+    assert other.returncode == 1 and "was begun with Blender" in other.stderr
+
+
+@needs_blender
+def test_bad_option_inside_blender_keeps_the_exit_code(tmp_path):
+    command = ["blender", "-b", "-P", str(ROOT / "renderer" / "render.py"), "--", "--n", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 2 and "--n 0" in done.stderr

@@ -1,0 +1,48 @@
+"""The import rules of docs/architecture.md, read off every import statement in the tree."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = {"assets", "renderer", "benchmark"}
+BLENDER = {"bpy", "mathutils", "bmesh", "_cycles"}
+SOURCES = sorted(path for name in OURS for path in (ROOT / name).rglob("*.py") if ROOT / "assets" / "models" not in path.parents)
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of all modules that the file imports, at any depth of nesting."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def allowed(path: Path) -> set[str] | None:
+    """Modules that the file may import; None where only our own packages are restricted."""
+    package, *rest = path.relative_to(ROOT).parts
+    base = set(sys.stdlib_module_names) | {"numpy"}
+    if package == "assets":
+        return base | {"assets"}
+    if package == "renderer":
+        return base | {"assets", "renderer"} | (BLENDER if rest[0] == "blender" else set())
+    return None
+
+
+def test_there_is_something_to_check():
+    assert len(SOURCES) > 20
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_follow_the_rules(path):
+    names, may = imported(path), allowed(path)
+    if may is not None:
+        assert names <= may, f"imports {names - may}"
+    elif path != ROOT / "benchmark" / "cli.py":
+        assert not names & (OURS - {"benchmark"} | BLENDER)
