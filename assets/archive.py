@@ -59,9 +59,7 @@ def open_zip(source: Path) -> zipfile.ZipFile:
         raise BadObject(f"not a readable zip file: {error}") from None
 
 
-def write_members(
-    archive: zipfile.ZipFile, members: Iterable[tuple[str, zipfile.ZipInfo]], target: Path
-) -> None:
+def write_members(archive: zipfile.ZipFile, members: Iterable[tuple[str, zipfile.ZipInfo]], target: Path) -> None:
     """Write members, given with their safe paths, below `target`; BadObject when that fails."""
     for path, entry in members:
         file = target / path

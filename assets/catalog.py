@@ -70,12 +70,14 @@ def load_catalog(source: str | None, root: Path) -> Catalog:
         objects, left_out = sweethome3d.sweethome3d_objects(_families(wanted, colon))
     else:
         objects, left_out = directory.directory_objects(Path(source))
-    return _catalog(source, objects, left_out)
+    catalog = _catalog(source, objects, left_out)
+    if not catalog.objects:
+        example = f" ({catalog.left_out[0][0]}: {catalog.left_out[0][1]})" if catalog.left_out else ""
+        raise UserError(f"{source} holds no usable object{example}; choose another source", exit_code=2)
+    return catalog
 
 
-def split_objects(
-    catalog: Catalog, seed: int, val_share: float
-) -> tuple[tuple[ObjectRef, ...], tuple[ObjectRef, ...]]:
+def split_objects(catalog: Catalog, seed: int, val_share: float) -> tuple[tuple[ObjectRef, ...], tuple[ObjectRef, ...]]:
     """Fitting and validation objects, each sorted by id; disjoint, together the whole catalog.
 
     The objects with the smallest sha256(seed, id) are for validation: the order of the catalog plays no part.
@@ -125,9 +127,7 @@ def _families(wanted: str, colon: str) -> tuple[str, ...] | None:
         return None
     names = tuple(name.strip() for name in wanted.split(",") if name.strip())
     if not names:
-        raise UserError(
-            "the object source names no family after its ':': name some, or drop the ':'", exit_code=2
-        )
+        raise UserError("the object source names no family after its ':': name some, or drop the ':'", exit_code=2)
     return names
 
 

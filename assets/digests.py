@@ -102,9 +102,7 @@ def named_files(model: Path) -> list[str]:
     else:
         found = (_URI if suffix == ".gltf" else _INIT_FROM).findall(text)
         names = [urllib.parse.unquote(obj.decode(name)).replace("\\", "/") for name in found]
-    return [
-        name.removeprefix("file://") for name in names if not name.startswith("data:") and "\0" not in name
-    ]
+    return [name.removeprefix("file://") for name in names if not name.startswith("data:") and "\0" not in name]
 
 
 def _leads_out(path: str) -> bool:

@@ -46,9 +46,7 @@ def directory_objects(root: Path) -> tuple[list[ObjectRef], list[tuple[str, str]
     Raises UserError (exit code 2) when there is no such folder, or no usable model in it.
     """
     if not root.is_dir():
-        what = (
-            "is a file, not a folder" if root.exists() else "is no folder and no built-in source of objects"
-        )
+        what = "is a file, not a folder" if root.exists() else "is no folder and no built-in source of objects"
         raise UserError(f"{root} {what}: {_WHAT_WORKS}", exit_code=2)
     objects: list[ObjectRef] = []
     left_out: list[tuple[str, str]] = []
@@ -102,9 +100,7 @@ def _files(root: Path, left_out: list[tuple[str, str]]) -> Iterator[str]:
     """POSIX paths below root of all files in a fixed order; hidden ones skipped, a folder visited once."""
 
     def unreadable(error: OSError) -> None:
-        left_out.append(
-            (printable(os.path.relpath(error.filename, root)), f"cannot be read: {error.strerror}")
-        )
+        left_out.append((printable(os.path.relpath(error.filename, root)), f"cannot be read: {error.strerror}"))
 
     seen: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=unreadable):
@@ -129,11 +125,7 @@ def _models_in_zip(path: Path) -> list[str]:
     shown = [member for member in members if not any(map(_is_hidden, member.parts))]
     models = [str(member) for member in shown if member.suffix.lower() in MODELS]
     if not models:
-        advice = [
-            UNREADABLE[suffix]
-            for suffix in (member.suffix.lower() for member in shown)
-            if suffix in UNREADABLE
-        ]
+        advice = [UNREADABLE[suffix] for suffix in (member.suffix.lower() for member in shown) if suffix in UNREADABLE]
         raise BadObject(advice[0] if advice else "no .obj, .glb, .gltf or .dae in the archive")
     return models
 
@@ -171,9 +163,7 @@ def _synset_names(root: Path) -> dict[str, str]:
     for file in (root.absolute().parent / "taxonomy.json", root / "taxonomy.json"):
         try:
             entries = json.loads(file.read_text(encoding="utf-8"))
-            names.update(
-                (str(entry["synsetId"]), str(entry["name"]).split(",")[0].strip()) for entry in entries
-            )
+            names.update((str(entry["synsetId"]), str(entry["name"]).split(",")[0].strip()) for entry in entries)
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             continue
     return names

@@ -48,9 +48,7 @@ def texture_maps(mtl: str) -> list[tuple[int, str, str, str]]:
         if len(words) == 2 and words[0] == "newmtl":
             material = words[1].strip()
         elif match := _MAP_STATEMENT.match(line):
-            maps.append(
-                (number, material, match[1].lower(), _MAP_OPTIONS.sub("", match[2]).replace("\\", "/"))
-            )
+            maps.append((number, material, match[1].lower(), _MAP_OPTIONS.sub("", match[2]).replace("\\", "/")))
     return maps
 
 

@@ -36,26 +36,23 @@ _COLOUR_MAPS = {"map_kd", "map_ka", "map_d", "map_ke"}  # without these the obje
 
 # Family by the last known word of the name, read before "with", "on", "," and "-": "Chair with cushion",
 # "Piano bench". Words with the family "" stop the search: a "Table tennis bat" is not a table.
-_FAMILY_OF_WORD = {
-    word: family
-    for family, words in {
-        "chair": "chair armchair seat wheelchair",
-        "stool": "stool ottoman puff",
-        "bench": "bench",
-        "sofa": "sofa couch",
-        "table": "table desk",
-        "bed": "bed crib futon",
-        "lamp": "lamp light lights lamppost spotlight lantern",
-        "door": "door",
-        "window": "window",
-        "cabinet": "cabinet wardrobe bookcase shelves cupboard dresser vanity",
-        "plant": "plant tree ficus bamboo cactus tulips yucca orchids lily pine palm cypress poplar acacia",
-        "toilet": "toilet toilets urinal bidet",
-        "basin": "washbasin sink lavatory",
-        "": "bat ball fan cover hanger",
-    }.items()
-    for word in words.split()
+_WORDS = {
+    "chair": "chair armchair seat wheelchair",
+    "stool": "stool ottoman puff",
+    "bench": "bench",
+    "sofa": "sofa couch",
+    "table": "table desk",
+    "bed": "bed crib futon",
+    "lamp": "lamp light lights lamppost spotlight lantern",
+    "door": "door",
+    "window": "window",
+    "cabinet": "cabinet wardrobe bookcase shelves cupboard dresser vanity",
+    "plant": "plant tree ficus bamboo cactus tulips yucca orchids lily pine palm cypress poplar acacia beech maple",
+    "toilet": "toilet toilets urinal bidet",
+    "basin": "washbasin sink lavatory",
+    "": "bat ball fan cover hanger",
 }
+_FAMILY_OF_WORD = {word: family for family, words in _WORDS.items() for word in words.split()}
 _STANDING = {"female", "male", "boy", "girl"}
 
 log = logging.getLogger(__name__)
@@ -68,6 +65,16 @@ class _Piece:
     ref: ObjectRef  # digest still empty
     model: str  # path inside the library
     rotation: Rows3
+
+
+@dataclass(frozen=True)
+class _Library:
+    """An opened .sh3f file."""
+
+    file: Path
+    archive: zipfile.ZipFile
+    members: dict[str, zipfile.ZipInfo]
+    pieces: tuple[_Piece, ...]  # in the order of its properties
 
 
 @dataclass(frozen=True)
@@ -99,8 +106,8 @@ def sweethome3d_objects(
     The first call on a machine reads every model (about half a minute) and keeps the result in the cache
     folder. Raises UserError (exit code 2) when the package is not installed or there is no such family.
     """
-    libraries = sorted(folder.glob("*.sh3f")) if folder.is_dir() else []
-    if not libraries:
+    files = sorted(folder.glob("*.sh3f")) if folder.is_dir() else []
+    if not files:
         raise UserError(
             f"no Sweet Home 3D library (.sh3f) in {folder}: run 'apt-get install sweethome3d-furniture', "
             "or use the source 'procedural'",
@@ -109,9 +116,9 @@ def sweethome3d_objects(
     kept: list[ObjectRef] = []
     left_out: list[tuple[str, str]] = []
     offered: Counter[str] = Counter()
-    for library in libraries:
+    for library in map(_library, files):
         measures = _measures(library)
-        for piece in _pieces(library):
+        for piece in library.pieces:
             offered[piece.ref.family] += 1
             if families is not None and piece.ref.family not in families:
                 continue
@@ -122,9 +129,7 @@ def sweethome3d_objects(
                 kept.append(ObjectRef(**{**asdict(piece.ref), "digest": measure.digest}))
     if unknown := [name for name in families or () if not name or name not in offered]:
         known = ", ".join(sorted(filter(None, offered)))
-        raise UserError(
-            f"sweethome3d has no family {', '.join(map(repr, unknown))}; it has {known}", exit_code=2
-        )
+        raise UserError(f"sweethome3d has no family {', '.join(map(repr, unknown))}; it has {known}", exit_code=2)
     return kept, left_out
 
 
@@ -133,16 +138,15 @@ def load_sweethome3d(ref: ObjectRef, scratch: Path) -> ModelFile:
 
     Raises BadObject when the library no longer holds the piece, or not as it was when the catalog was made.
     """
-    library, _, model = ref.path.partition(".sh3f!")
-    library_file = Path(library + ".sh3f")
+    file = Path(ref.path.rpartition("!")[0])
     try:
-        piece = next(piece for piece in _pieces(library_file) if piece.ref.id == ref.id)
+        library = _library(file)
+        piece = next(piece for piece in library.pieces if piece.ref.id == ref.id)
     except (StopIteration, UserError):
-        raise BadObject(f"{library_file} does not hold {model}") from None
-    with archive.open_zip(library_file) as opened:
-        files = _files(opened, archive.safe_members(opened), piece.model)
-    if ref.digest and _digest(files, piece) != ref.digest:
-        raise BadObject(f"{library_file} has changed since the catalog was made")
+        raise BadObject(f"{file} does not hold {ref.id}") from None
+    files = _files(library, piece.model)
+    if _digest(files, piece) != ref.digest:
+        raise BadObject(f"{file} has changed since the catalog was made")
     folder = Path(tempfile.mkdtemp(prefix="sweethome3d-", dir=scratch))
     for path, content in files.content.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -150,26 +154,37 @@ def load_sweethome3d(ref: ObjectRef, scratch: Path) -> ModelFile:
     return ModelFile(folder / piece.model, piece.rotation)
 
 
-@functools.cache
-def _pieces(library: Path) -> tuple[_Piece, ...]:
-    """Every piece of a library, in the order of its properties. UserError when it is no such library."""
+def _library(file: Path) -> _Library:
+    """The library in `file`, opened once per process for as long as it stays the same.
+
+    Raises UserError when it cannot be read or is no such library.
+    """
     try:
-        with archive.open_zip(library) as opened:
-            text = archive.read_member(opened, opened.getinfo(_PROPERTIES)).decode("latin-1")
-    except (BadObject, KeyError) as error:
-        raise UserError(
-            f"{library} is not a Sweet Home 3D furniture library ({error}); reinstall it", 2
-        ) from None
+        return _open_library(file, file.stat().st_mtime_ns)
+    except (BadObject, KeyError, OSError) as error:
+        raise UserError(f"{file} is not a Sweet Home 3D furniture library ({error}): reinstall it", 2) from None
+
+
+@functools.lru_cache(maxsize=16)
+def _open_library(file: Path, modified: int) -> _Library:
+    opened = archive.open_zip(file)
+    members = archive.safe_members(opened)
+    text = archive.read_member(opened, members[_PROPERTIES]).decode("latin-1")
+    return _Library(file, opened, members, _pieces(file, text))
+
+
+def _pieces(file: Path, text: str) -> tuple[_Piece, ...]:
+    """Every piece that a library's properties describe. Keys are "name" for the library, "name#7" for a piece."""
     header: dict[str, str] = {}
     rows: dict[int, dict[str, str]] = {}
     for key, index, value in re.findall(r"^(\w+)(?:#(\d+))?[ \t]*=[ \t]*(.*?)\s*$", text, re.MULTILINE):
         row = rows.setdefault(int(index), {}) if index else header
         row[key] = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda match: chr(int(match[1], 16)), value)
     licence = _licence(header.get("license", ""))
-    return tuple(_piece(library, licence, row) for _, row in sorted(rows.items()) if "model" in row)
+    return tuple(_piece(file, licence, row) for _, row in sorted(rows.items()) if "model" in row)
 
 
-def _piece(library: Path, licence: str, row: dict[str, str]) -> _Piece:
+def _piece(file: Path, licence: str, row: dict[str, str]) -> _Piece:
     model = archive.safe_path(row["model"].lstrip("/"))
     # "scopia/bed1/bed1.obj" -> "scopia/bed1": most models stand alone in a folder of their name.
     parts = [slug(part) or "x" for part in posixpath.splitext(model)[0].split("/")]
@@ -181,7 +196,7 @@ def _piece(library: Path, licence: str, row: dict[str, str]) -> _Piece:
         source="sweethome3d",
         category=category,
         family=family_of(name, category),
-        path=f"{library}!{model}",
+        path=f"{file}!{model}",
         name=name,
         licence=licence,
         author=row.get("creator", ""),
@@ -220,23 +235,20 @@ def _rotation(text: str) -> Rows3:
     return tuple(tuple(numbers[row : row + 3]) for row in (0, 3, 6))  # type: ignore[return-value]
 
 
-def _measures(library: Path) -> dict[str, _Measure]:
+def _measures(library: _Library) -> dict[str, _Measure]:
     """The measure of every piece by id, from the cache or anew.
 
-    The cache's key covers names, sizes and CRCs of all files in the library, which its directory states: no
-    need to read 120 MB to find out that nothing changed.
+    The cache's key covers names, sizes and CRCs of all files in the library, which its directory states: no need
+    to read 120 MB to find out that nothing changed.
     """
-    with archive.open_zip(library) as opened:
-        members = archive.safe_members(opened)
-        listing = "\n".join(f"{path} {info.file_size} {info.CRC}" for path, info in sorted(members.items()))
-        key = hashlib.sha256(f"{_MEASURE_VERSION}\n{listing}".encode()).hexdigest()
-        name = f"sweethome3d-{slug(library.stem)}"
-        known = cache.read(name)
-        pieces = _pieces(library)
-        if known.get("key") == key and (measures := _from_json(known.get("pieces"), pieces)):
-            return measures
-        log.info("measuring %d objects of %s (once)", len(pieces), library.name)
-        measures = {piece.ref.id: _measure(opened, members, piece) for piece in pieces}
+    listing = (f"{path} {info.file_size} {info.CRC}\n" for path, info in sorted(library.members.items()))
+    key = hashlib.sha256(f"{_MEASURE_VERSION}\n{''.join(listing)}".encode()).hexdigest()
+    name = f"sweethome3d-{slug(library.file.stem)}"
+    known = cache.read(name)
+    if known.get("key") == key and (measures := _from_json(known.get("pieces"), library.pieces)):
+        return measures
+    log.info("measuring %d objects of %s (once)", len(library.pieces), library.file.name)
+    measures = {piece.ref.id: _measure(library, piece) for piece in library.pieces}
     cache.write(name, {"key": key, "pieces": {id: asdict(measure) for id, measure in measures.items()}})
     return measures
 
@@ -252,9 +264,9 @@ def _from_json(data: object, pieces: Sequence[_Piece]) -> dict[str, _Measure] | 
     return measures if measures.keys() == {piece.ref.id for piece in pieces} else None
 
 
-def _measure(opened: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], piece: _Piece) -> _Measure:
+def _measure(library: _Library, piece: _Piece) -> _Measure:
     try:
-        files = _files(opened, members, piece.model)
+        files = _files(library, piece.model)
         shape = symmetry.measure(*obj.read_mesh(files.content[piece.model]))
     except BadObject as error:
         return _Measure(problem=str(error))
@@ -262,29 +274,38 @@ def _measure(opened: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], piece
     return _Measure(_digest(files, piece), shape.flatness, shape.asymmetry, problem)
 
 
-def _files(opened: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], model: str) -> _Files:
+def _files(library: _Library, model: str) -> _Files:
     """A model, its material files and textures. Reflection and bump maps do not count as missing."""
     files = _Files()
-    if model not in members:
+    if model not in library.members:
         raise BadObject(f"missing from the library: {model}")
-    files.content[model] = archive.read_member(opened, members[model])
+    files.content[model] = _read(library, model)
     used = obj.used_materials(files.content[model])
-    for library in obj.material_libraries(files.content[model]):
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(model), library))
-        if path not in members:
-            files.missing.append(library)
+    for name in obj.material_libraries(files.content[model]):
+        materials = _beside(model, name)
+        if materials not in library.members:
+            files.missing.append(name)
             continue
-        lines = obj.decode(archive.read_member(opened, members[path])).splitlines()
+        lines = obj.decode(_read(library, materials)).splitlines()
         for number, material, statement, texture in obj.texture_maps("\n".join(lines)):
-            image = posixpath.normpath(posixpath.join(posixpath.dirname(path), texture))
-            if image in members:
-                files.content[image] = archive.read_member(opened, members[image])
+            image = _beside(materials, texture)
+            if image in library.members:
+                files.content[image] = _read(library, image)
                 continue
             lines[number] = ""
             if statement in _COLOUR_MAPS and material in used and texture not in files.missing:
                 files.missing.append(texture)
-        files.content[path] = "\n".join([*lines, ""]).encode()
+        files.content[materials] = "\n".join([*lines, ""]).encode()
     return files
+
+
+def _read(library: _Library, path: str) -> bytes:
+    return archive.read_member(library.archive, library.members[path])
+
+
+def _beside(file: str, name: str) -> str:
+    """The path inside the library that `file` means by `name`."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(file), name))
 
 
 def _digest(files: _Files, piece: _Piece) -> str:

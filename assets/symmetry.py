@@ -37,9 +37,7 @@ class Shape:
         if self.flatness < MIN_FLATNESS:
             return f"near-flat: smallest side / largest side {self.flatness:.3f} < {MIN_FLATNESS}"
         if self.asymmetry < MIN_ASYMMETRY:
-            return (
-                f"rotationally symmetric: some turn moves it by {self.asymmetry:.4f} < {MIN_ASYMMETRY} radii"
-            )
+            return f"rotationally symmetric: some turn moves it by {self.asymmetry:.4f} < {MIN_ASYMMETRY} radii"
         return ""
 
 

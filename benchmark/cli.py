@@ -154,7 +154,31 @@ def train(
         raise UserError(f"--objective {objective}: choose one of {', '.join(OBJECTIVES)}", exit_code=2)
     given = {name: value for name, value in options.items() if value is not None}
     run = with_views(replace(RECIPES[recipe][objective], **given), crop_scale, flip)
-    run_training(TrainConfig(run=run, data=data, out=out or RUNS / objective, device=device), resume=resume)
+    if "batch" not in given:
+        run = replace(run, batch=batch_for(count_images(data, "train"), run.batch))
+    out = out or RUNS / objective
+    click.echo(
+        f"{objective} on {data} into {out}: {run.arch}, stem {run.stem}, head {run.head}, {run.epochs} epochs, "
+        f"batch {run.batch}, lr {run.lr:g}, weight decay {run.weight_decay:g} (recipe {recipe})",
+        err=True,
+    )
+    run_training(TrainConfig(run=run, data=data, out=out, device=device), resume=resume)
+
+
+def batch_for(images: int | None, recipe: int) -> int:
+    """The recipe's batch, or on a dataset too small for four of those an epoch, the largest power of two that is not."""
+    if images is None or images >= 4 * recipe:
+        return recipe
+    return max(2, 1 << max(images // 4, 1).bit_length() - 1)
+
+
+def count_images(data: Path, split: str) -> int | None:
+    """Images in a split as checksums.json lists them, None where that says nothing."""
+    try:
+        listed = json.loads((data / "checksums.json").read_text())
+        return sum(entry["samples"] for name, entry in listed.items() if name.rpartition("-")[0] == split) or None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 @with_example("gr3d regress-latents runs/simclr runs/rotation --data data/gr3d --out runs/regression")
@@ -188,7 +212,9 @@ def regress_latents(
     # Runs that began alike share their untrained network.
     for name, run in names.items():
         begun = untrained(run)
-        if not any(is_same_network(begun.config, subjects[other].config) for other in list(names)[: list(names).index(name)]):
+        if not any(
+            is_same_network(begun.config, subjects[other].config) for other in list(names)[: list(names).index(name)]
+        ):
             subjects["untrained" if "untrained" not in subjects else f"untrained {name}"] = begun
     subjects["pixels 8x8"] = pixels8()
     judged = tuple(split for split in ("val_views", "val") if split != fit_on)
@@ -241,7 +267,9 @@ def figure(name: str | None, as_list: bool, scale: str, objects: str | None, out
             click.echo(f"2 --scale {known}: {value.takes} on 2 CPU cores, objects {value.objects}")
         return
     if name != "2":
-        raise UserError(f"figure {name}: not one of the figures that gr3d draws (2); see gr3d figure --list", exit_code=2)
+        raise UserError(
+            f"figure {name}: not one of the figures that gr3d draws (2); see gr3d figure --list", exit_code=2
+        )
     if scale not in SCALES:
         raise UserError(f"--scale {scale}: figure 2 has {', '.join(SCALES)}", exit_code=2)
     out = out or RUNS / f"figure2-{scale}"

@@ -1,9 +1,9 @@
 """Settings that work together, as named, typed values: RECIPES[scale][objective].
 
-"small": images of about 64 x 64 pixels on a CPU, in minutes per epoch of ten thousand images; from the trial that the
-README's Figure 2 started from. "paper": the paper's network (ResNet-50, head of width 2048) with the defaults of its
-authors' code (FFCV-SSL): AdamW, learning rate 5e-4 per 256 images, 10 of 100 epochs of warm-up, weight decay 4e-5, crops from 8 %
-of the area. The paper does not state the settings of its Figure 2.
+"small": images of about 64 x 64 pixels on a CPU, in minutes per epoch of ten thousand images. "paper": the paper's
+network (ResNet-50, head of width 2048) with the defaults of its authors' code (FFCV-SSL): AdamW, learning rate 5e-4
+per 256 images, 10 of 100 epochs of warm-up, weight decay 4e-5, crops from 8 % of the area. The paper does not state
+the settings of its Figure 2.
 
 Renders are never flipped: a mirrored object has another rotation. The rotation recipe keeps at least 60 % of the area,
 because the object must stay in the picture, and changes colours, which leave the label as it is.

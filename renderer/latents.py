@@ -54,9 +54,7 @@ def permutation(seed: int, stream: int, index: int, size: int) -> np.ndarray:
 def sample_latents(seed: int, index: int) -> dict[str, float]:
     """The latents of sample `index`: name -> value within `LATENTS` (high end excluded)."""
     units = uniform(draws(seed, LATENT_STREAM, index, len(LATENTS)))
-    return {
-        name: low + (high - low) * float(u) for (name, (low, high)), u in zip(LATENTS.items(), units, strict=True)
-    }
+    return {name: low + (high - low) * float(u) for (name, (low, high)), u in zip(LATENTS.items(), units, strict=True)}
 
 
 def quaternion(latents: dict[str, float]) -> tuple[float, float, float, float]:
@@ -77,9 +75,7 @@ def quaternion(latents: dict[str, float]) -> tuple[float, float, float, float]:
 
 def rotation_matrix(latents: dict[str, float]) -> np.ndarray:
     """R = Rz(yaw) Ry(pitch) Rx(roll), shape (3, 3), right-handed, acting on column vectors."""
-    (cy, cp, cr), (sy, sp, sr) = (
-        [f(latents[name]) for name in ("yaw", "pitch", "roll")] for f in (math.cos, math.sin)
-    )
+    (cy, cp, cr), (sy, sp, sr) = ([f(latents[name]) for name in ("yaw", "pitch", "roll")] for f in (math.cos, math.sin))
     about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
     about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
     about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
@@ -92,6 +88,4 @@ def spot_position(latents: dict[str, float], radius: float) -> np.ndarray:
     spot_theta counts from +z, spot_phi from +x towards +y.
     """
     theta, phi = latents["spot_theta"], latents["spot_phi"]
-    return radius * np.array(
-        [math.sin(theta) * math.cos(phi), math.sin(theta) * math.sin(phi), math.cos(theta)]
-    )
+    return radius * np.array([math.sin(theta) * math.cos(phi), math.sin(theta) * math.sin(phi), math.cos(theta)])

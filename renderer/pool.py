@@ -288,5 +288,7 @@ class Pool:
             if self._crashes[culprit] < CRASHES_ALLOWED:
                 self._again.append(Visit(worker.visit.object, tuple(worker.todo)))
             else:
-                self.on_quarantine(culprit, f"Blender {'hung' if hung else f'died ({how})'} on it {CRASHES_ALLOWED} times")
+                self.on_quarantine(
+                    culprit, f"Blender {'hung' if hung else f'died ({how})'} on it {CRASHES_ALLOWED} times"
+                )
         self._start(worker.core, worker.log)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` know nothing of the checkout
     sys.path.insert(0, str(ROOT))
 
-from assets.catalog import Catalog, load_catalog  # noqa: E402
+from assets.catalog import load_catalog  # noqa: E402
 from assets.errors import UserError  # noqa: E402
 from renderer import card  # noqa: E402
 from renderer.plan import Plan, Visit  # noqa: E402
@@ -85,8 +85,11 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         if options.debug:
             raise
-        print(f"gr3d render: {error.filename or options.out}: {error.strerror}; what is rendered is kept, free the "
-              "way and run the same command", file=sys.stderr)
+        print(
+            f"gr3d render: {error.filename or options.out}: {error.strerror}; what is rendered is kept, free the "
+            "way and run the same command",
+            file=sys.stderr,
+        )
         return 1
 
 
@@ -118,6 +121,9 @@ def render(options: argparse.Namespace) -> int:
     check_writable(options.out)
     with locked(options.out):
         run = Run(open_dataset(options.out, plan), options.n)
+        if run.complete:
+            print(f"{options.out}: complete, nothing is left to render")
+            return 0
         stopped = run.draw(command, workers, options.device)
         report = run.report(workers)
         write_json(options.out / "report.json", report)
@@ -187,6 +193,11 @@ class Run:
         ]
         self.todo = len(self._shard_of)
 
+    @property
+    def complete(self) -> bool:
+        """Whether an earlier run has done everything, its report included."""
+        return not self._members and (self.dataset.folder / "report.json").exists()
+
     def draw(self, command: list[str], workers: int, device: str) -> bool:
         """Render and seal all that is missing. Returns whether a signal stopped it before the end."""
         for name, absent in self._absent.items():
@@ -226,6 +237,8 @@ class Run:
             with stop_on_signals() as stopped:
                 pool.run(self._wanted_visits(), lambda: bool(stopped))
             self._progress(last=True)
+            if stopped:
+                self._seal_parts()
             return bool(stopped)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -267,6 +280,15 @@ class Run:
         if not self._absent[name] and self._members[name]:
             self.dataset.seal(name, self._members[name])
 
+    def _seal_parts(self) -> None:
+        """Seal what each unfinished shard has, so that a stopped run leaves a dataset to work with.
+
+        The run that resumes takes these shards apart again and gives them the rest.
+        """
+        for name, absent in self._absent.items():
+            if absent and (present := [i for i in self._members[name] if i not in absent]):
+                self.dataset.seal(name, present)
+
     def _progress(self, last: bool = False) -> None:
         """One line, drawn over itself on a terminal once a second, repeated every half minute in a log."""
         now = time.monotonic()
@@ -284,17 +306,14 @@ class Run:
         """What this run did and what the dataset holds now: the content of report.json."""
         seconds = time.monotonic() - self.started
         present = sum(entry["samples"] for entry in self.dataset.sealed.values())
-        unsealed = [name for name in self._members if self._absent[name]]
-        waiting = sum(len(self._members[name]) - len(self._absent[name]) for name in unsealed)
-        absent = sum(len(self._absent[name]) for name in unsealed)
+        absent = sum(map(len, self._absent.values()))
         return {
             "gr3d": __version__,
             "asked": self.n,
             "rendered_in_this_run": self.counts.rendered,
             "in_shards": present,
-            "in_spool": waiting,
             "still_to_render": absent,
-            "skipped": max(0, self.n - present - waiting - absent),
+            "skipped": max(0, self.n - present - absent),
             "quarantined": self.dataset.quarantined,
             "left_out_by_source": dict(self.dataset.plan.catalog.left_out),
             "worker_restarts": self.counts.restarts,

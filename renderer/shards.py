@@ -40,7 +40,9 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{folder}: another gr3d render is writing there; wait for it or use another --out") from None
+            raise UserError(
+                f"{folder}: another gr3d render is writing there; wait for it or use another --out"
+            ) from None
         yield
 
 

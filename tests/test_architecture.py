@@ -9,7 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 OURS = {"assets", "renderer", "benchmark"}
 BLENDER = {"bpy", "mathutils", "bmesh", "_cycles"}
-SOURCES = sorted(path for name in OURS for path in (ROOT / name).rglob("*.py") if ROOT / "assets" / "models" not in path.parents)
+SOURCES = sorted(
+    path for name in OURS for path in (ROOT / name).rglob("*.py") if ROOT / "assets" / "models" not in path.parents
+)
 
 
 def imported(path: Path) -> set[str]:

@@ -7,10 +7,10 @@ the shard and the sample.
 
 import io
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ LATENT_NAMES = ("yaw", "pitch", "roll", "floor_hue", "spot_theta", "spot_phi", "
 IMAGE_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 
 _MAX_SIDE = 4096  # a header that claims more is refused before anything is decoded
+_LARGEST = 1e300  # JSON can hold whole numbers that no float can
 _TAR_END = bytes(1024)  # two zero blocks close every complete tar
 
 
@@ -95,7 +96,7 @@ def load_table(data: Path, split: str, limit: int | None = None) -> ImageTable:
     records = sorted(
         (record for shard in _shards(data, split) for record in _read_shard(shard)), key=lambda record: record.index
     )
-    for before, after in zip(records, records[1:], strict=False):
+    for before, after in pairwise(records):
         if before.index == after.index:
             raise UserError(f"{after.where}: index {after.index} occurs twice, first in {before.where}")
     records = records[:limit]
@@ -171,7 +172,7 @@ def _parse(sample: dict, where: str) -> _Record:
 
 
 def _number(value: object, name: str, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:  # NaN fails too
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:  # NaN fails too
         raise UserError(f"{where}: {name} is missing or not a finite number")
     return float(value)
 

@@ -65,7 +65,9 @@ def head_claim(results: Results, network: str, split: str) -> Verdict:
         best = min(before, key=error.__getitem__)
         held &= error[best] < error[layers[-1]]
         parts.append(f"{TARGETS_BY_NAME[factor].label} {error[best]:.3f} at {best}, {error[layers[-1]]:.3f} at the end")
-    return Verdict("(b) trained with SimCLR, every factor is read better before the head than at its end", held, "; ".join(parts))
+    return Verdict(
+        "(b) trained with SimCLR, every factor is read better before the head than at its end", held, "; ".join(parts)
+    )
 
 
 def layers_differ(results: Results, network: str, split: str) -> Verdict:

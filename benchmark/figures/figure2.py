@@ -1,10 +1,10 @@
 """Figure 2 of the paper from data to plot: render, train, regress, draw; every step resumable.
 
-    OUT/NAME/data        renders
-    OUT/NAME/runs/...    trained networks
-    OUT/NAME/regression  regression.json, regression.csv
-    OUT/NAME/            figure2.png, .svg, .csv, contact-sheet.jpg, summary.md
-    OUT/steps.json       wall time of every step, over all the times it was resumed
+OUT/NAME/data        renders
+OUT/NAME/runs/...    trained networks
+OUT/NAME/regression  regression.json, regression.csv
+OUT/NAME/            figure2.png, .svg, .csv, contact-sheet.jpg, summary.md
+OUT/steps.json       wall time of every step, over all the times it was resumed
 """
 
 import json
@@ -141,7 +141,14 @@ def _render(data: Path, scale: Scale, stage: Stage, source: str, render: Callabl
 def _training(folder: Path, stage: Stage, scale: Scale, device: str) -> Iterator[Job]:
     for objective, own in stage.training.items():
         run = folder / "runs" / objective
-        options = {"data": folder / "data", "out": run, "objective": objective, "device": device, **scale.options, **own}
+        options = {
+            "data": folder / "data",
+            "out": run,
+            "objective": objective,
+            "device": device,
+            **scale.options,
+            **own,
+        }
         words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
         command = (sys.executable, "-m", "benchmark.cli", "train", "--resume", *words)
         yield Job(f"{stage.name}, {objective}", command, folder / "runs" / f"{objective}.log")
@@ -198,6 +205,10 @@ class Clock:
             self.jobs[name] = round(self.jobs.get(name, 0) + seconds, 1)
 
     def _write(self) -> None:
-        machine = {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine(), "torch": torch.__version__}
+        machine = {
+            "cores": os.cpu_count(),
+            "processor": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+        }
         record = {"seconds": self.seconds, "jobs": self.jobs, "machine": machine}
         write_atomically(self.path, (json.dumps(record, indent=1) + "\n").encode())

@@ -34,7 +34,6 @@ PANELS: tuple[tuple[tuple[str, str], ...], ...] = (
 _CEILING = 1.2
 _STAR = {
     "marker": "*",
-    "markersize": 15,
     "markeredgecolor": "black",
     "markeredgewidth": 0.8,
     "linestyle": "none",
@@ -50,9 +49,7 @@ def plot_layers(results: Results, out: Path, split: str = "val") -> Written:
     """
     if split not in results.info["judged_on"]:
         known = ", ".join(results.info["judged_on"])
-        raise UserError(
-            f"these results were not judged on split {split!r} (they were on: {known})", exit_code=2
-        )
+        raise UserError(f"these results were not judged on split {split!r} (they were on: {known})", exit_code=2)
     layers = layer_order(results)
     if not layers:
         raise UserError("these results hold no network to plot", exit_code=2)
@@ -77,9 +74,7 @@ def plot_layers(results: Results, out: Path, split: str = "val") -> Written:
         for axis in axes[:, 0]:
             axis.set_ylabel("error / variance of the latent")
         _legend(axes.flat[len(panels)], results, split, layers)
-        figure.suptitle(
-            f"Linear regression of each latent from every layer, judged on {_words(split)}", fontsize=13
-        )
+        figure.suptitle(f"Linear regression of each latent from every layer, judged on {_words(split)}", fontsize=13)
         return write_figure(figure, out, everything)
 
 
@@ -139,7 +134,7 @@ def _look(results: Results, name: str) -> dict[str, object]:
 
 
 def _curve(axis: Axes, numbers: list[dict], look: dict, split: str, height: int) -> None:
-    """One network in one panel. `height` staggers the labels of points above the panel."""
+    """One network in one panel. `height`, its place among the networks, staggers what would overlap."""
     judged = [number for number in numbers if number["split"] == split]
     if judged[0]["role"] == PIXELS:
         axis.axhline(judged[0]["error"], **look)
@@ -155,12 +150,12 @@ def _curve(axis: Axes, numbers: list[dict], look: dict, split: str, height: int)
     for number in judged:
         if number["error"] > top:
             place = (number["position"], top * (0.985 - 0.055 * height))
-            axis.text(
-                *place, f"↑{number['error']:.1f}", color=look["color"], fontsize=7.5, ha="center", va="top"
-            )
+            axis.text(*place, f"↑{number['error']:.1f}", color=look["color"], fontsize=7.5, ha="center", va="top")
     best = next((number for number in judged if number["best"]), None)
     if best:
-        axis.plot(best["position"], best["error"], **_STAR, color=look["color"], zorder=4)
+        # Smaller from one network to the next, so that none hides another at the same place.
+        size = max(17 - 4 * height, 9)
+        axis.plot(best["position"], best["error"], **_STAR, markersize=size, color=look["color"], zorder=4)
 
 
 def _frame(axis: Axes, layers: list[str]) -> None:
@@ -186,7 +181,7 @@ def _legend(axis: Axes, results: Results, split: str, layers: list[str]) -> None
             linestyle=(0, (4, 2)),
             label=f"dashed: fitted on, {fit_on} ({_size(splits[fit_on])})",
         ),
-        Line2D([], [], **_STAR, color="white", label="best layer"),
+        Line2D([], [], **_STAR, markersize=14, color="white", label="best layer"),
         Line2D([], [], color="#555555", linewidth=0.8, label="1: always answers the mean"),
     ]
     if any(layer.startswith("head") for layer in layers):

@@ -75,15 +75,15 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def write_figure(
-    figure: Figure, out: Path, numbers: Sequence[Mapping[str, object]], dpi: int = 160
-) -> Written:
+def write_figure(figure: Figure, out: Path, numbers: Sequence[Mapping[str, object]], dpi: int = 160) -> Written:
     """Write out.png, out.svg and out.csv (`numbers`, one or more rows of the same keys). Call inside
     `figure_style`.
 
     out: path without ending; its folder is made. UserError if it cannot be written.
     """
     written = Written(*(out.with_name(f"{out.name}.{ending}") for ending in ("png", "svg", "csv")))
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, so that both files look the same
     for path, metadata in ((written.png, {"Software": None}), (written.svg, {"Date": None})):
         data = io.BytesIO()
         figure.savefig(data, format=path.suffix[1:], dpi=dpi, metadata=metadata)

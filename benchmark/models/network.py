@@ -58,9 +58,10 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, dim): the output of the last layer."""
-        for _, x in self._steps(x):
+        output = x
+        for _, output in self._steps(x):  # noqa: B007  (only the last one is wanted)
             pass
-        return x
+        return output
 
     def features(self, x: Tensor, pool: int = 1) -> dict[str, Tensor]:
         """(B, 3, H, W) -> {layer: float32 (B, d)}, in the order of ``layers``, all from one forward pass.

@@ -10,8 +10,9 @@ from benchmark.objectives.objective import Objective
 class Rotation(Objective):
     """Mean squared error between a linear readout of the last layer and the unit quaternion [w, x, y, z], w >= 0.
 
-    The readout's four numbers are compared as they are, neither normalised nor made sign-invariant: it is the regression
-    whose error Figure 2 reports. w >= 0 holds for every rotation in the latents' ranges, so q and -q never both occur.
+    The readout's four numbers are compared as they are, neither normalised nor made sign-invariant: it is the
+    regression whose error Figure 2 reports. w >= 0 holds for every rotation in the latents' ranges, so q and -q never
+    both occur.
     """
 
     views = 1

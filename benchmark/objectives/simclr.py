@@ -29,9 +29,9 @@ class SimCLR(Objective):
 def nt_xent(outputs: Tensor, temperature: float) -> Tensor:
     """Normalised temperature-scaled cross entropy, the mean over all 2B anchors.
 
-    outputs: (2, B, d), row i of both halves from the same image. For each of the 2B anchors the candidates are the other
-    2B - 1 rows and the right one is the anchor's other view; logits are cosines over temperature. Float32 throughout, also
-    under autocast: at T = 0.2 a bfloat16 cosine would be off by up to 0.02 in the logit.
+    outputs: (2, B, d), row i of both halves from the same image. For each of the 2B anchors the candidates are the
+    other 2B - 1 rows and the right one is the anchor's other view; logits are cosines over temperature. Float32
+    throughout, also under autocast: at T = 0.2 a bfloat16 cosine would be off by up to 0.02 in the logit.
 
     The loss of a batch spread over ranks is this function of the outputs gathered along the batch axis.
     """

@@ -10,30 +10,30 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.data.table import ImageTable, load_table, read_dataset_info
 from benchmark.errors import UserError
-from benchmark.probes.progress import Progress
+from benchmark.probes.features import read_layers, weights_hash
 from benchmark.probes.results import Results, Row
 from benchmark.probes.ridge import RELATIVE_ALPHAS, Moments, ridge_path
 from benchmark.probes.subjects import Subject
 from benchmark.probes.targets import TARGETS, rotation_error_degrees, target_columns, target_slices
+from benchmark.training.device import resolve_device, use_own_cores
 
 INNER_SHARE = 0.2  # of the fitting split's objects: they choose the penalty
+_CONSTANT = 1e-12  # variance that rounding alone can give
 
 
 @dataclass(frozen=True)
 class LayerRegressor:
-    """The chosen and refitted regressors of one layer, all targets side by side (t columns in the order of
-    TARGETS)."""
+    """The chosen and refitted regressors of one layer, all targets side by side (t columns)."""
 
     weight: Tensor  # float64 (d, t)
     intercept: Tensor  # float64 (t,)
@@ -58,21 +58,21 @@ def regress_latents(
     than two objects to fit on, features that are not finite; RuntimeError if a network changed.
     """
     if fit_on in judge_on:
-        raise UserError(
-            f"the regressors cannot be judged on the split they are fitted on, {fit_on!r}", exit_code=2
-        )
+        raise UserError(f"the regressors cannot be judged on the split they are fitted on, {fit_on!r}", exit_code=2)
     if not networks:
         raise UserError("no network to read", exit_code=2)
-    place = _device(device)
+    place = resolve_device(device)
+    use_own_cores()
     regressors: dict[str, dict[str, LayerRegressor]] = {}
     rows: list[Row] = []
     splits: dict[str, dict] = {}
     # Split by split, so that one image table at a time is in memory, and is decoded once for all networks.
     for split in (fit_on, *judge_on):
-        table = _load(data, split)
+        table = load_table(data, split)
         splits[split] = {"images": len(table), "objects": len(set(table.object_ids))}
         for name, subject in networks.items():
-            batches = _features(name, subject.network, table, pool, place, batch_size, f"{name}, {split}")
+            source = f"{name}, {split}"
+            batches = read_layers(subject.network, table.images, source, pool, place, batch_size)
             if split == fit_on:
                 regressors[name] = fit_layers(batches, target_columns(table), inner_objects(table.object_ids))
                 rows += _fitted_rows(name, split, regressors[name], target_columns(table))
@@ -93,17 +93,16 @@ def regress_latents(
 
 
 def inner_objects(object_ids: Sequence[str]) -> Tensor:
-    """True (N,) for the images of the objects that choose the penalty: INNER_SHARE of them, at least one on
-        either side.
+    """True (N,) for the images of the objects that choose the penalty: INNER_SHARE of the objects.
 
-    An object's place follows from its id alone, so its views are never on both sides. UserError for fewer
+    All views of an object are on the same side, and each side has at least one object. UserError for fewer
     than two objects.
     """
     objects = sorted(set(object_ids), key=lambda name: hashlib.sha256(f"inner {name}".encode()).digest())
     if len(objects) < 2:
         raise UserError(
-            f"the regressors' fitting split holds {len(objects)} object: choosing the ridge penalty needs at least 2; "
-            "render more objects, or fit on another split (--fit-on train)"
+            f"the split that the regressors are fitted on holds {len(objects)} object; choosing the penalty "
+            "needs at least 2: render more objects, or fit on another split (--fit-on train)"
         )
     chosen = set(objects[: max(1, round(INNER_SHARE * len(objects)))])
     return torch.tensor([name in chosen for name in object_ids])
@@ -134,8 +133,7 @@ def _fit(outer: Moments, inner: Moments) -> LayerRegressor:
     whole = outer.merge(inner)
     path = ridge_path(outer)
     candidates = path.alphas
-    # Scaled by the variance on the fitting split, so that a quaternion's small w component counts as much as
-    # x, y, z.
+    # Over the variance, so that the quaternion's w, which varies little, counts as much as x, y and z.
     errors = path.errors(inner, candidates) / whole.variance()
     alphas = torch.empty(whole.targets, dtype=torch.float64)
     for columns in target_slices().values():
@@ -147,9 +145,7 @@ def _fit(outer: Moments, inner: Moments) -> LayerRegressor:
 def _fitted_rows(name: str, split: str, layers: dict[str, LayerRegressor], targets: Tensor) -> list[Row]:
     variance = _variance(targets, f"split {split!r}")
     return [
-        row
-        for layer, fit in layers.items()
-        for row in _rows(name, layer, split, fit.fit_mse, variance, fit.alphas)
+        row for layer, fit in layers.items() for row in _rows(name, layer, split, fit.fit_mse, variance, fit.alphas)
     ]
 
 
@@ -169,9 +165,7 @@ def _judged_rows(
         for layer, x in features.items():
             predicted = x.double() @ layers[layer].weight + layers[layer].intercept
             squares[layer] += (predicted - targets[rows]).square().sum(dim=0)
-            degrees[layer] += (
-                rotation_error_degrees(predicted[:, rotation], table.quaternion[rows]).sum().item()
-            )
+            degrees[layer] += rotation_error_degrees(predicted[:, rotation], table.quaternion[rows]).sum().item()
     return [
         row
         for layer, fit in layers.items()
@@ -205,93 +199,13 @@ def _rows(
         )
 
 
-def _features(
-    name: str,
-    network: nn.Module,
-    table: ImageTable,
-    pool: int,
-    device: torch.device,
-    batch_size: int,
-    label: str,
-) -> Iterator[tuple[slice, dict[str, Tensor]]]:
-    """(rows, {layer: float32 (b, d) on the CPU}) batch by batch; afterwards the network is as it was, or
-    RuntimeError."""
-    progress = Progress(label, len(table))
-    modes = {module: module.training for module in network.modules()}
-    network.to(device).eval()
-    before = weights_hash(network)
-    try:
-        with _exact_float32():
-            for start in range(0, len(table), batch_size):
-                rows = slice(start, min(start + batch_size, len(table)))
-                yield rows, _read(name, network, table.images[rows].to(device), pool)
-                progress.update(rows.stop - rows.start)
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    progress.finish()
-    if weights_hash(network) != before:
-        raise RuntimeError(f"{name}: reading its layers changed the network's weights or buffers")
-
-
-@torch.inference_mode()
-def _read(name: str, network: nn.Module, images: Tensor, pool: int) -> dict[str, Tensor]:
-    features = {layer: x.float().cpu() for layer, x in network.features(images.float() / 255, pool).items()}
-    for layer, x in features.items():
-        if not x.isfinite().all():
-            raise UserError(f"{name}: layer {layer} gives values that are not finite; its training diverged")
-    return features
-
-
-@contextmanager
-def _exact_float32() -> Iterator[None]:
-    """No TF32 on NVIDIA devices: its 10-bit mantissa would be a second, hidden precision."""
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        matmul = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = matmul
-
-
-def weights_hash(network: nn.Module) -> str:
-    """sha256 over names, types, shapes and bytes of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for kind in (network.named_parameters, network.named_buffers):
-        for name, value in kind():
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _variance(targets: Tensor, where: str) -> Tensor:
     """(t,), divided by N. UserError where a target is constant: its error has no scale."""
     variance = targets.var(dim=0, correction=0)
     for target, columns in zip(TARGETS, target_slices().values(), strict=True):
-        if not (variance[columns] > 0).all():
-            raise UserError(
-                f"{target.label} does not vary in {where} ({len(targets)} images): nothing to regress"
-            )
+        if not (variance[columns] > _CONSTANT).all():
+            raise UserError(f"{target.label} does not vary in {where} ({len(targets)} images): nothing to regress")
     return variance
-
-
-def _load(data: Path, split: str) -> ImageTable:
-    table = load_table(data, split)
-    if len(table) == 0:
-        raise UserError(f"{data}: split {split!r} is empty; render more images or change --splits")
-    return table
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {name}: torch finds no CUDA device here; use --device cpu", exit_code=2)
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"--device {name}: no such device; use auto, cpu or cuda", exit_code=2) from error
 
 
 def _describe(subject: Subject, layers: dict[str, LayerRegressor]) -> dict:

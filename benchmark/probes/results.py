@@ -1,5 +1,4 @@
-"""What a regression found: one row per network, layer, target and split, with everything needed to plot or to
-repeat it."""
+"""What a regression found: a row per network, layer, target and split, and what is needed to repeat it."""
 
 from __future__ import annotations
 

@@ -21,6 +21,10 @@ from torch import Tensor
 # Penalties tried, as multiples of the mean eigenvalue of the centred X'X: twice a decade.
 RELATIVE_ALPHAS: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(-16, 13))
 
+# Spread beside the mean below which a feature is constant: far above float64's rounding, far below float32's
+# last digit.
+_CONSTANT = 1e-12
+
 # A factorisation of b new rows costs (b + d) d^2, so b should be large beside d; the cap bounds the memory
 # waiting.
 _MOST_ROWS_WAITING = 8192
@@ -41,9 +45,7 @@ class Moments:
     def add(self, x: Tensor, y: Tensor) -> None:
         """Add rows: x (n, features), y (n, targets), finite, on the CPU, any float type."""
         if x.shape != (len(x), self.features) or y.shape != (len(x), self.targets):
-            raise ValueError(
-                f"expected (n, {self.features}) and (n, {self.targets}), got {x.shape} and {y.shape}"
-            )
+            raise ValueError(f"expected (n, {self.features}) and (n, {self.targets}), got {x.shape} and {y.shape}")
         self.count += len(x)
         self._waiting.append((x, y))
         self._rows_waiting += len(x)
@@ -93,8 +95,8 @@ def _triangle(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RidgePath:
-    """The ridge solutions of one `Moments` for every alpha > 0: rows' = U diag(singular) directions,
-    centred."""
+    """The ridge solutions of one `Moments` for every alpha > 0: centred features = U diag(singular)
+    directions."""
 
     singular: Tensor  # (r,)
     directions: Tensor  # (r, d), orthonormal rows
@@ -135,6 +137,10 @@ def ridge_path(moments: Moments) -> RidgePath:
     if moments.count == 0:
         raise ValueError("no rows to fit")
     r, d = moments.factor, moments.features
-    u, singular, directions = torch.linalg.svd(r[1:, 1 : 1 + d], full_matrices=False)
     means = r[0, 1:] / r[0, 0]
+    x = r[1:, 1 : 1 + d]
+    # A feature that never varies leaves rounding here. In a collapsed layer that is all there is, and would
+    # be fitted.
+    x = x * (x.norm(dim=0) > _CONSTANT * r[0, 1 : 1 + d].abs())
+    u, singular, directions = torch.linalg.svd(x, full_matrices=False)
     return RidgePath(singular, directions, u.T @ r[1:, 1 + d :], means[:d], means[d:])

@@ -1,8 +1,8 @@
-"""What is read layer by layer: trained networks, and the controls that tell training apart from depth and
-pooling."""
+"""What is read layer by layer: trained networks, and controls that show what depth and pooling do alone."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.models.network import build_network
 from benchmark.probes.results import PIXELS, TRAINED, UNTRAINED
-from benchmark.training.config import to_dict
+from benchmark.training.config import RunConfig, to_dict
 from benchmark.training.run import load_run
 
 
@@ -30,17 +30,21 @@ class Subject:
 
 
 def trained(run: Path) -> Subject:
-    """The network of a run directory. UserError if it is not one, or its checkpoint is damaged or of another
-    network."""
+    """The network of a run directory. UserError, as `load_run`, for no run or a checkpoint that does not fit."""
     network, config = load_run(run)
-    return Subject(network, TRAINED, to_dict(config))
+    return Subject(network, TRAINED, _as_json(config))
 
 
 def untrained(run: Path) -> Subject:
-    """The same network as it was before the first step of `run`: same architecture, same initial weights."""
+    """The network of `run` as it was before the first step; its BatchNorms, having seen no data, do nothing."""
     _, config = load_run(run)
     network = build_network(config.arch, config.stem, config.head, config.seed)
-    return Subject(network.eval(), UNTRAINED, to_dict(config))
+    return Subject(network.eval(), UNTRAINED, _as_json(config))
+
+
+def _as_json(config: RunConfig) -> dict:
+    """As it reads back from a results file: lists for tuples."""
+    return json.loads(json.dumps(to_dict(config)))
 
 
 def pixels8() -> Subject:
@@ -56,6 +60,5 @@ class PooledPixels(nn.Module):
         self.side = side
 
     def features(self, x: Tensor, pool: int = 1) -> dict[str, Tensor]:
-        """(B, 3, H, W) -> {"pixels": (B, 3 * side * side)}, whatever `pool` is: the cells are this control's
-        own."""
+        """(B, 3, H, W) -> {"pixels": (B, 3 * side * side)}, whatever `pool` is."""
         return {"pixels": F.adaptive_avg_pool2d(x, self.side).flatten(1)}

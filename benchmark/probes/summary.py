@@ -21,8 +21,7 @@ _EQUAL = 1.02
 
 
 def sentences(results: Results, split: str = "val") -> list[str]:
-    """One plain sentence per trained network and latent. Errors are shares of the latent's variance on
-    `split`.
+    """A plain sentence per trained network and latent. Errors are shares of the latent's variance on `split`.
 
     The best layer is the one with the smallest error on that same split, as in the paper.
     """
@@ -60,8 +59,7 @@ def _times(ratio: float) -> str:
 
 
 def format_table(results: Results, split: str = "val") -> str:
-    """The which-layer table: per network (controls too) and latent the best layer, its error, and the last
-    layer's."""
+    """The which-layer table: per network (controls too) and latent the best and the last layer, with errors."""
     header = ("network", "latent", "best layer", "error", "last layer", "error", "last / best")
     lines = [header]
     for network in results.networks:

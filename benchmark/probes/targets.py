@@ -1,5 +1,4 @@
-"""What the regressors predict: the latents of Table 2, as in the paper and in forms that respect their
-geometry.
+"""What the regressors predict: the latents of Table 2, as in the paper and in forms that fit their geometry.
 
 The paper regresses raw values, with the rotation as a quaternion. A raw angle or hue jumps at the end of its
 range (hue 0.99 and 0.01 look alike), so that even a perfect reader of (cos, sin) keeps an error of about 0.39
@@ -94,7 +93,6 @@ def rotation_error_degrees(predicted: Tensor, truth: Tensor) -> Tensor:
     """
     unit = predicted / predicted.norm(dim=1, keepdim=True).clamp_min(torch.finfo(predicted.dtype).tiny)
     same_side = torch.where((unit * truth).sum(dim=1, keepdim=True) < 0, -unit, unit)
-    # Half-angle form: exact to rounding near 0, where the arc cosine of the dot product loses half the
-    # digits.
+    # Exact to rounding near 0, where the arc cosine of the dot product loses half the digits.
     half = torch.atan2((same_side - truth).norm(dim=1), (same_side + truth).norm(dim=1))
     return torch.rad2deg(4 * half)

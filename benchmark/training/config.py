@@ -17,10 +17,11 @@ class RunConfig:
     """Everything that decides the weights, besides the data: what config.json of a run directory holds.
 
     objective, arch, stem, head: names in benchmark.objectives and benchmark.models. views: how each view is augmented,
-    as many as the objective wants. epochs: passes over the training split; batch: images a step (a step of SimCLR runs
-    twice as many views). lr: peak learning rate, not rescaled by the batch; weight_decay: AdamW's, on weights of two or
-    more dimensions; warmup: share of the steps, from 0 to 1, over which lr rises linearly. temperature: SimCLR's. seed: of the initial
-    weights, the order and the augmentations. precision: "bf16" (autocast), "fp32", or "auto" for what the device does best.
+    as many as the objective wants. epochs: passes over the training split; batch: images a step (a step of SimCLR
+    runs twice as many views). lr: peak learning rate, not rescaled by the batch; weight_decay: AdamW's, on weights of
+    two or more dimensions; warmup: share of the steps, from 0 to 1, over which lr rises linearly. temperature:
+    SimCLR's. seed: of the initial weights, the order and the augmentations. precision: "bf16" (autocast), "fp32", or
+    "auto" for what the device does best.
     """
 
     objective: str
@@ -97,7 +98,7 @@ def to_dict(run: RunConfig) -> dict:
 
 
 def from_dict(values: dict) -> RunConfig:
-    """The inverse of to_dict, also after a round trip through JSON. Raises TypeError or ValueError for anything else."""
+    """The inverse of to_dict, also after a round trip through JSON. TypeError or ValueError for anything else."""
     names = {field.name for field in fields(RunConfig)}
     if not isinstance(values, dict) or set(values) != names:
         odd = sorted(names ^ set(values)) if isinstance(values, dict) else values

@@ -101,7 +101,7 @@ def _identity(run: RunConfig, spec: dict) -> dict:
 
 
 def _fit(trainer: Trainer, config: TrainConfig, first: int, seconds: float) -> float:
-    """Carry out steps ``first`` and on; returns the seconds of training, the ``seconds`` of earlier sittings included."""
+    """Carry out steps ``first`` and on; return the seconds of training, ``seconds`` of earlier sittings included."""
     run, steps = trainer.run, trainer.steps
     started = saved = time.monotonic()
 

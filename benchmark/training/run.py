@@ -21,7 +21,8 @@ _FORMAT = "gr3d-run-1"
 class Checkpoint:
     """All that a run needs to go on. ``step`` steps are done; order and augmentations follow from it and the seed.
 
-    optimizer is None once the run is finished. rng is the state of torch's CPU generator. seconds: training time so far.
+    optimizer is None once the run is finished. rng is the state of torch's CPU generator. seconds: training time so
+    far. images: size of the training split.
     """
 
     step: int

@@ -13,6 +13,7 @@ import numpy as np
 from assets.errors import BadObject
 from assets.geometry import IDENTITY, ModelFile, Part
 from renderer.blender import materials, surface
+from renderer.blender.coincident import part_coincident
 from renderer.blender.surface import Surface
 
 Y_UP = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], float)  # the importers' (x, y, z) -> (x, -z, y)
@@ -24,7 +25,7 @@ COMPRESSIONS = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression"
 
 
 def make_subject(loaded: list[Part] | ModelFile) -> tuple[Surface, list[bpy.types.Material], list[str]]:
-    """An object's cleaned surface, its materials (indexed by the surface's faces) and notes on what was changed.
+    """An object's cleaned surface (radius about 1), its materials (indexed by the surface's faces) and notes on what was changed.
 
     Raises BadObject, with the reason, for what cannot be shown.
     """
@@ -32,7 +33,7 @@ def make_subject(loaded: list[Part] | ModelFile) -> tuple[Surface, list[bpy.type
         whole, used, notes = import_model(loaded)
     else:
         whole, used, notes = surface.from_parts(loaded), [materials.plain(p.name, p.colour) for p in loaded], []
-    return surface.clean(whole), used, notes
+    return part_coincident(surface.normalise(surface.clean(whole), 1.0)), used, notes
 
 
 def import_model(model: ModelFile) -> tuple[Surface, list[bpy.types.Material], list[str]]:

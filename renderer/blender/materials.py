@@ -11,7 +11,10 @@ import numpy as np
 #: Display grey of surfaces without a material and of textures that cannot be read (never Blender's magenta).
 NEUTRAL = 0.6
 
-#: Linear reflectance below which no plain colour goes, as in real black paint: on less, light and shape cannot be seen.
+#: Share of the light that a surface of display colour 1 reflects: white paint, which the lights can then be set for.
+WHITEST = 0.75
+
+#: Linear display value below which no plain colour goes: on a blacker black, light and shape cannot be seen.
 DARKEST = 0.02
 
 #: Materials that are this transparent all over leave nothing to see.
@@ -85,13 +88,21 @@ def _rebuild(tree: Tree, colour: Socket | np.ndarray, alpha: Socket | float) -> 
     output = tree.nodes.new("ShaderNodeOutputMaterial")
     surface = tree.nodes.new("ShaderNodeBsdfDiffuse")
     if isinstance(colour, Socket):
-        tree.links.new(colour, surface.inputs["Color"])
+        tree.links.new(_scaled(tree, colour, WHITEST), surface.inputs["Color"])
     else:
-        surface.inputs["Color"].default_value = (*np.clip(np.nan_to_num(colour), DARKEST, 1), 1)
+        surface.inputs["Color"].default_value = (*WHITEST * np.clip(np.nan_to_num(colour), DARKEST, 1), 1)
     shaded = surface.outputs["BSDF"]
     if isinstance(alpha, Socket) or alpha < 1:
         shaded = _see_through(tree, shaded, alpha)
     tree.links.new(shaded, output.inputs["Surface"])
+
+
+def _scaled(tree: Tree, colour: Socket, factor: float) -> Socket:
+    scale = tree.nodes.new("ShaderNodeVectorMath")
+    scale.operation = "SCALE"
+    scale.inputs["Scale"].default_value = factor
+    tree.links.new(colour, scale.inputs[0])
+    return scale.outputs["Vector"]
 
 
 def _see_through(tree: Tree, shaded: Socket, alpha: Socket | float) -> Socket:

@@ -28,18 +28,19 @@ FIELD_OF_VIEW = 0.691111
 
 FLOOR_SATURATION, FLOOR_VALUE = 0.6, 0.6
 
+# White light reaches every surface from the sun and the world; the spot adds its own colour. A white surface (which
+# reflects materials.WHITEST of the light) stays below the display's maximum even at its nearest to the spot.
 SPOT_DISTANCE = 4.0
-SPOT_CONE = math.radians(28)  # full angle: wide enough for the object and the edge of its shadow
-SPOT_BLEND = 0.15
+SPOT_CONE = math.radians(25)  # full angle: the object's sphere, as seen from the spot, and a little of the floor around
+SPOT_BLEND = 0.1
 SPOT_RADIUS = 0.1
-SPOT_POWER = 700.0
-# A white surface in the spot and the white fill light shows this saturation and value (see spot_colour).
-SPOT_SATURATION, SPOT_VALUE = 0.55, 0.9
+SPOT_POWER = 345.0
+SPOT_SATURATION, SPOT_VALUE = 0.36, 0.86  # of a white surface in the middle of the spot's light (see spot_colour)
 
-SUN_STRENGTH = 1.0
-SUN_ANGLE = math.radians(60)
+SUN_STRENGTH = 0.8
+SUN_ANGLE = math.radians(60)  # soft: its shadows must not be taken for the spot's
 SUN_DIRECTION = (0.25, 0.55, -1.0)
-WORLD_STRENGTH = 0.15
+WORLD_STRENGTH = 0.2
 
 
 @dataclass
@@ -58,13 +59,13 @@ def floor_colour(hue: float) -> np.ndarray:
 
 
 def spot_colour(hue: float) -> np.ndarray:
-    """Linear colour of the spot's light, (3,), smallest component 0.
+    """Linear colour of the spot's light, (3,), from 0 in its smallest component to 1 in its largest.
 
-    White fill light on top of a saturated spot shifts the display hue (by up to 0.04), since the display is not linear.
-    So the light is what must be added to white for a white surface to show HSV(hue, SPOT_SATURATION, SPOT_VALUE).
+    White light on top of a light of that hue would shift the hue that is seen (by up to 0.04), as displays are not linear.
+    So this is the light that, added to the white light, lets a white surface show HSV(hue, SPOT_SATURATION, SPOT_VALUE).
     """
     linear = to_linear(colorsys.hsv_to_rgb(hue, SPOT_SATURATION, SPOT_VALUE))
-    return linear - linear.min()
+    return (linear - linear.min()) / (linear.max() - linear.min())
 
 
 def build_stage() -> Stage:
@@ -112,7 +113,7 @@ def _mesh(surface: surfaces.Surface, materials: list[bpy.types.Material]) -> bpy
     colours = mesh.color_attributes.new(COLOUR_LAYER, "FLOAT_COLOR", "CORNER")
     colours.data.foreach_set("color", surface.colour.ravel())
     mesh.update(calc_edges=True)
-    normals = surfaces.consistent_normals(surface)
+    normals = surfaces.believable_normals(surface)
     if normals is not None:
         if bpy.app.version < (4, 1):
             mesh.use_auto_smooth = True

@@ -12,6 +12,9 @@ MAX_FACES = 2_000_000
 #: Points closer than this share of the object's radius count as one when duplicate faces are looked for.
 WELD = 1e-5
 
+#: Cosine of the largest believable angle between a shading normal and its face: 60 degrees (a smooth cube has 55).
+MOST_BENT = 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class Surface:
@@ -133,16 +136,19 @@ def face_normals(surface: Surface) -> np.ndarray:
     return np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
 
 
-def consistent_normals(surface: Surface) -> np.ndarray | None:
-    """Shading normals (m, 3) turned to their face's side: one that points behind its face would shade black."""
+def believable_normals(surface: Surface) -> np.ndarray | None:
+    """Shading normals (m, 3) on their face's side, or None.
+
+    One that points behind its face would shade black, so it is turned; one that is far off the face's own normal, as in
+    files with mixed-up axes, gives way to that.
+    """
     if surface.normals is None:
         return None
     flat = _face_normals_at_corners(surface)
     length = np.linalg.norm(surface.normals, axis=1, keepdims=True)
-    usable = np.isfinite(length) & (length > 1e-6)
-    unit = np.divide(surface.normals, length, out=flat.copy(), where=usable)
-    side = np.einsum("ij,ij->i", unit, flat)[:, None]
-    return np.where(side < 0, -unit, unit)
+    unit = np.divide(surface.normals, length, out=np.zeros_like(flat), where=length > 0)
+    agreement = np.einsum("ij,ij->i", unit, flat)[:, None]
+    return np.where(np.abs(agreement) >= MOST_BENT, np.sign(agreement) * unit, flat)
 
 
 def _face_normals_at_corners(surface: Surface) -> np.ndarray:

@@ -22,7 +22,8 @@ import bpy
 
 from assets.catalog import ObjectRef, load_object
 from assets.errors import BadObject, UserError
-from renderer.blender import engine, importers, scene
+from renderer.blender import engine, importers, metadata, scene
+from renderer.images import without_metadata
 
 #: Blender's collections of data that imports fill.
 DATA = [name for name, prop in bpy.types.BlendData.bl_rna.properties.items() if prop.type == "COLLECTION"]
@@ -105,6 +106,7 @@ class Worker:
         unfinished = self.spool / f".{index:09d}.{os.getpid()}.{self.format}"
         self.stage.scene.render.filepath = str(unfinished)
         bpy.ops.render.render(write_still=True)
+        unfinished.write_bytes(without_metadata(unfinished.read_bytes(), self.format))
         os.replace(unfinished, self.spool / f"{index:09d}.{self.format}")
 
 

@@ -90,11 +90,12 @@ def test_keeps_what_no_turn_maps_onto_itself(name):
     assert shape.objection() == ""
 
 
-@pytest.mark.parametrize("name", [*SYMMETRIC, *ASYMMETRIC])
+@pytest.mark.parametrize("name", sorted({**SYMMETRIC, **ASYMMETRIC}.keys() - {"cube"}))
 def test_verdict_does_not_depend_on_pose_place_or_size(name):
-    """The principal axes find a symmetry about any axis, not only about the axes of the coordinates."""
-    if name == "cube":
-        pytest.skip("a cube's principal axes are undetermined: only its upright poses are recognised")
+    """The principal axes find a symmetry about any axis, not only about the axes of the coordinates.
+
+    Except a cube's, which are undetermined: it is recognised upright only.
+    """
     mesh = {**SYMMETRIC, **ASYMMETRIC}[name]
     for seed in range(3):
         asymmetry = symmetry.measure(*anyhow(mesh, seed)).asymmetry

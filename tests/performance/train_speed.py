@@ -2,10 +2,10 @@
 
     taskset -c 0 python tests/performance/train_speed.py --json speed.json
 
-In one process, with as many threads as the process has cores, takes turns between (a) the network, loss and optimizer on one
-fixed batch of floats in memory and (b) gr3d's training step on a table of uint8 images, with its augmentations, log
-and progress line. Prints the views per second of both and their ratio, which must be at least 0.85. Checkpoints are timed
-apart: one is written every two minutes.
+In one process, with as many threads as the process has cores, takes turns between (a) the network, loss and optimizer
+on one fixed batch of floats in memory and (b) gr3d's training step on a table of uint8 images, with its augmentations,
+log and progress line. Prints the views per second of both and their ratio, which must be at least 0.85. Checkpoints
+are timed apart: one is written every two minutes.
 """
 
 import argparse
@@ -46,9 +46,7 @@ def main() -> int:
 
     device = resolve_device(options.device)
     threads = use_own_cores()
-    run = replace(
-        RECIPES["small"][options.objective], batch=options.batch, precision=resolve_precision("auto", device)
-    )
+    run = replace(RECIPES["small"][options.objective], batch=options.batch, precision=resolve_precision("auto", device))
     table = random_table(4 * options.batch, options.side)
     target = OBJECTIVES[run.objective](run, 1).target(table)
     bare = bare_step(run, options.side, None if target is None else target[: run.batch].to(device), device)

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
+
 from renderer.latents import (
     LATENTS,
     draws,
@@ -15,7 +17,6 @@ from renderer.latents import (
     spot_position,
     uniform,
 )
-from scipy.spatial.transform import Rotation
 
 
 def test_draws_are_fixed_for_ever():

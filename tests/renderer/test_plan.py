@@ -1,8 +1,10 @@
 """The plan: exact shares, disjoint objects, full coverage, and independence of the number of samples."""
 
+import itertools
 from collections import Counter
 
 import pytest
+
 from assets.catalog import Catalog, ObjectRef
 from renderer.plan import VIEWS_PER_VISIT, Plan
 from renderer.spec import DEFAULT_SPLITS, make_spec
@@ -32,7 +34,9 @@ def test_every_block_has_exact_shares():
 
 def test_val_objects_are_seen_by_nobody_else():
     samples = [make_plan().sample(i) for i in range(2000)]
-    seen = {split: {s.object.id for s in samples if s.split == split} for split in ("train", "probe", "val_views", "val")}
+    seen = {
+        split: {s.object.id for s in samples if s.split == split} for split in ("train", "probe", "val_views", "val")
+    }
     assert not seen["val"] & (seen["train"] | seen["probe"] | seen["val_views"])
     assert seen["train"] == seen["probe"] == seen["val_views"]
     assert len(seen["val"]) == round(0.15 * 30)
@@ -76,7 +80,7 @@ def test_a_shard_mixes_objects_in_shuffled_order():
     members = plan.shards(2000)["train-000000.tar"]
     objects = [plan.sample(i).object.id for i in plan.tar_order(members)]
     assert len(set(objects)) > 20
-    neighbours = sum(a == b for a, b in zip(objects, objects[1:], strict=False)) / len(objects)
+    neighbours = sum(a == b for a, b in itertools.pairwise(objects)) / len(objects)
     assert neighbours < 0.1
 
 

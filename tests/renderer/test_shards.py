@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
 from assets.catalog import Catalog, ObjectRef
 from assets.errors import UserError
-from PIL import Image
 from renderer.plan import Plan
 from renderer.shards import locked, open_dataset, read_json, tar_bytes, verify, write_atomically
 from renderer.spec import DEFAULT_SPLITS, make_spec

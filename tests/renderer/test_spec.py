@@ -1,6 +1,7 @@
 """DatasetSpec: the split grammar and what counts as the same dataset."""
 
 import pytest
+
 from assets.catalog import Catalog, ObjectRef
 from assets.errors import UserError
 from renderer.spec import DEFAULT_SPLITS, differences, make_spec, parse_splits

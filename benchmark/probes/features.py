@@ -1,0 +1,71 @@
+"""Reads every layer of a frozen network, and makes sure that it stays frozen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.errors import UserError
+from benchmark.probes.progress import Progress
+
+
+def read_layers(
+    network: nn.Module, images: Tensor, source: str, pool: int, device: torch.device, batch_size: int
+) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+    """Yield (rows, {layer: float32 (b, d) on the CPU}) for uint8 images (N, 3, H, W), batch by batch.
+
+    Eval mode, float32, no gradients; pool as in Network.features; `source` names network and split in messages.
+    The network stays on `device`. Raises UserError for a feature that is not finite, and RuntimeError after the
+    last batch if a weight or a buffer has changed.
+    """
+    progress = Progress(source, len(images))
+    modes = {module: module.training for module in network.modules()}
+    network.to(device).eval()
+    before = weights_hash(network)
+    try:
+        with _exact_float32():
+            for start in range(0, len(images), batch_size):
+                rows = slice(start, min(start + batch_size, len(images)))
+                yield rows, _read(network, images[rows].to(device), source, pool)
+                progress.update(rows.stop - rows.start)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    progress.finish()
+    if weights_hash(network) != before:
+        raise RuntimeError(f"{source}: reading the layers changed the network's weights or buffers")
+
+
+@torch.inference_mode()
+def _read(network: nn.Module, images: Tensor, source: str, pool: int) -> dict[str, Tensor]:
+    features = {layer: x.float().cpu() for layer, x in network.features(images.float() / 255, pool).items()}
+    for layer, x in features.items():
+        if not x.isfinite().all():
+            raise UserError(f"{source}: layer {layer} gives values that are not finite; its training diverged")
+    return features
+
+
+@contextmanager
+def _exact_float32() -> Iterator[None]:
+    """No TF32 on NVIDIA devices: its 10-bit mantissa would be a second, hidden precision."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        matmul = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = matmul
+
+
+def weights_hash(network: nn.Module) -> str:
+    """sha256 over names, types, shapes and bytes of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for kind in (network.named_parameters, network.named_buffers):
+        for name, value in kind():
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""The layers figure: its files, and that its csv holds the results."""
+
+import csv
+import struct
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.figures.layers import PANELS, layer_order, plot_layers
+from benchmark.figures.style import Written
+from benchmark.probes.results import PIXELS, TRAINED, UNTRAINED, Results, Row
+from benchmark.probes.targets import TARGETS
+
+LAYERS = ["stem", "block1", "block2", "trunk", "head1", "head2"]
+SPLITS = ["probe", "val_views", "val"]
+
+
+def fake_results(networks: dict[str, tuple[str, list[str]]], error=None) -> Results:
+    """networks: name -> (role, layers). error(network, layer, target, split) -> nmse; some curve without
+    it."""
+
+    def curve(name: str, layer: str, target: str, split: str) -> float:
+        depth, dip = networks[name][1].index(layer), len(target) % 5
+        return min(0.98, 0.2 + 0.05 * (depth - dip) ** 2 + 0.1 * SPLITS.index(split))
+
+    rows = [
+        Row(name, layer, target.name, split, 0.5, (error or curve)(name, layer, target.name, split), 0.5, 1.0)
+        for name, (_, layers) in networks.items()
+        for layer, target, split in product(layers, TARGETS, SPLITS)
+    ]
+    info = {
+        "networks": {name: {"role": role, "layers": layers} for name, (role, layers) in networks.items()},
+        "fit_on": "probe",
+        "judged_on": ["val_views", "val"],
+        "splits": {split: {"images": 1000, "objects": 10} for split in SPLITS},
+    }
+    return Results(tuple(rows), info)
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    return fake_results(
+        {
+            "SimCLR": (TRAINED, LAYERS),
+            "rotation-supervised": (TRAINED, LAYERS),
+            "untrained network": (UNTRAINED, LAYERS),
+            "pooled pixels 8 x 8": (PIXELS, ["pixels"]),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def written(results, tmp_path_factory) -> Written:
+    return plot_layers(results, tmp_path_factory.mktemp("plot") / "new" / "figure2")
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_files_and_their_kinds(written):
+    assert sorted(path.name for path in written.png.parent.iterdir()) == ["figure2.csv", "figure2.png", "figure2.svg"]
+    png = written.png.read_bytes()
+    assert png.startswith(b"\x89PNG")
+    assert struct.unpack(">II", png[16:24]) > (1500, 1000)
+    assert written.svg.read_text().rstrip().endswith("</svg>")
+    assert sum(path.stat().st_size for path in (written.png, written.svg, written.csv)) < 2_000_000
+
+
+def test_same_results_give_the_same_bytes(results, written, tmp_path):
+    again = plot_layers(results, tmp_path / "again")
+    for ending in ("png", "svg", "csv"):
+        assert getattr(written, ending).read_bytes() == getattr(again, ending).read_bytes()
+
+
+@pytest.mark.parametrize("split", ["val", "val_views"])
+def test_csv_holds_exactly_the_plotted_results(results, written, tmp_path, split):
+    lines = read(written.csv if split == "val" else plot_layers(results, tmp_path / "figure", split).csv)
+    panels = [target for row in PANELS for target, _ in row]
+    expected = {
+        (name, layer, target, shown)
+        for name, target in product(results.networks, panels)
+        for layer in results.layers(name)
+        for shown in ((split, "probe") if results.role(name) == TRAINED else (split,))
+    }
+    assert len(lines) == len(expected)
+    assert {(line["network"], line["layer"], line["target"], line["split"]) for line in lines} == expected
+    for line in lines:
+        key = (line["network"], line["layer"], line["target"], line["split"])
+        assert float(line["error"]) == results.row(*key).nmse
+        marked = line["split"] == split and line["role"] == TRAINED
+        best = marked and line["layer"] == results.best_layer(line["network"], line["target"], split)
+        assert line["best"] == str(int(best))
+    assert sum(line["best"] == "1" for line in lines) == 2 * len(panels)
+
+
+def test_every_target_has_a_panel():
+    panels = [target for row in PANELS for target, _ in row]
+    assert sorted(panels) == sorted(target.name for target in TARGETS)
+
+
+def test_networks_of_different_depth_share_one_axis(tmp_path):
+    results = fake_results(
+        {
+            "without head": (TRAINED, ["stem", "block1", "block2", "extra", "trunk"]),
+            "with head": (TRAINED, LAYERS),
+            "pixels": (PIXELS, ["pixels"]),
+        }
+    )
+    order = layer_order(results)
+    assert sorted(order) == sorted([*LAYERS, "extra"])
+    for name in ("without head", "with head"):
+        assert [layer for layer in order if layer in results.layers(name)] == list(results.layers(name))
+    assert plot_layers(results, tmp_path / "figure").png.exists()
+
+
+def test_errors_far_above_one_stay_in_the_csv(tmp_path):
+    results = fake_results({"net": (TRAINED, LAYERS)}, lambda *_: 40.0)
+    assert {float(line["error"]) for line in read(plot_layers(results, tmp_path / "figure").csv)} == {40.0}
+
+
+def test_bad_input_is_a_clear_line(results, tmp_path):
+    with pytest.raises(UserError, match=r"'train'.*val_views, val"):
+        plot_layers(results, tmp_path / "figure", split="train")
+    with pytest.raises(UserError, match="no network"):
+        plot_layers(fake_results({"pixels": (PIXELS, ["pixels"])}), tmp_path / "figure")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--out"):
+        plot_layers(results, tmp_path / "file" / "figure")

@@ -1,0 +1,274 @@
+"""The whole regression on a small dataset: numbers against scikit-learn, and what must be refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from torch import nn
+
+from benchmark.data.table import load_table
+from benchmark.errors import UserError
+from benchmark.models import build_network
+from benchmark.probes.features import weights_hash
+from benchmark.probes.regress import inner_objects, regress_latents
+from benchmark.probes.results import PIXELS, UNTRAINED, Results, load_results, merge_results
+from benchmark.probes.subjects import Subject, pixels8
+from benchmark.probes.summary import LATENTS, format_table, sentences
+from benchmark.probes.targets import TARGETS, target_columns, target_slices
+
+
+class Small(nn.Module):
+    """Two layers with BatchNorm, so that a forward pass in training mode would change buffers."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.conv = nn.Sequential(nn.Conv2d(3, 12, 5, stride=2), nn.BatchNorm2d(12), nn.ReLU())
+        self.head = nn.Sequential(nn.Linear(12, 30), nn.BatchNorm1d(30), nn.Tanh())
+
+    def features(self, x: torch.Tensor, pool: int = 1) -> dict[str, torch.Tensor]:
+        spatial = self.conv(x)
+        pooled = nn.functional.adaptive_avg_pool2d(spatial, pool).flatten(1)
+        return {"block1": pooled, "head1": self.head(spatial.mean(dim=(2, 3)))}
+
+
+class Restless(Small):
+    def features(self, x, pool=1):
+        self.conv[1].running_mean += 1e-6
+        return super().features(x, pool)
+
+
+class Diverged(Small):
+    def features(self, x, pool=1):
+        features = super().features(x, pool)
+        features["head1"][-1, 0] = float("nan")
+        return features
+
+
+@pytest.fixture(scope="module")
+def results(dataset) -> Results:
+    subjects = {
+        "SimCLR": Subject(Small(0), config={"objective": "simclr"}),
+        "untrained": Subject(Small(1), UNTRAINED),
+        "pixels": pixels8(),
+    }
+    return regress_latents(subjects, dataset, device="cpu", batch_size=50)
+
+
+def test_every_network_layer_target_and_split_is_there(results):
+    layers = {"SimCLR": ("block1", "head1"), "untrained": ("block1", "head1"), "pixels": ("pixels",)}
+    assert {name: results.layers(name) for name in results.networks} == layers
+    assert len(results.rows) == 5 * len(TARGETS) * 3
+    assert results.trained == ("SimCLR",)
+    assert results.role("pixels") == PIXELS
+    assert results.info["networks"]["pixels"]["widths"] == [192]
+    assert results.info["splits"]["probe"] == {"images": 240, "objects": 10}
+    for row in results.rows:
+        assert row.r2 == pytest.approx(1 - row.nmse)
+        assert (row.degrees is not None) == (row.target == "rotation" and row.split != "probe")
+
+
+def test_what_the_image_shows_is_read_on_new_objects(results):
+    """The pictures show floor hue, yaw and spot theta, and nothing else."""
+    for target in ("floor_hue_cos_sin", "yaw", "spot_theta"):
+        assert results.row("pixels", "pixels", target, "val").nmse < 0.01
+    for target in ("spot_hue_cos_sin", "spot_phi_cos_sin", "pitch"):
+        assert 0.9 < results.row("pixels", "pixels", target, "val").nmse < 1.3
+    # A raw hue is not linear in its circle: 1 - 6 / pi^2 of its variance stays.
+    assert 0.3 < results.row("pixels", "pixels", "floor_hue", "val").nmse < 0.6
+
+
+def test_numbers_are_those_of_sklearn(results, dataset):
+    """With the reported penalty, scikit-learn fitted on features taken by hand gives the reported errors."""
+    network = Small(0).eval()
+    tables = {split: load_table(dataset, split) for split in ("probe", "val_views", "val")}
+    with torch.no_grad():
+        features = {split: network.features(table.images.float() / 255) for split, table in tables.items()}
+    for layer in ("block1", "head1"):
+        for target, columns in target_slices().items():
+            x, y = (
+                value.double().numpy()
+                for value in (features["probe"][layer], target_columns(tables["probe"])[:, columns])
+            )
+            alpha = results.row("SimCLR", layer, target, "probe").alpha
+            ridge = Ridge(alpha=alpha, solver="svd").fit(x, y)
+            for split, table in tables.items():
+                row = results.row("SimCLR", layer, target, split)
+                truth = target_columns(table)[:, columns].numpy()
+                errors = (
+                    (ridge.predict(features[split][layer].double().numpy()).reshape(truth.shape) - truth) ** 2
+                ).mean(0)
+                assert row.alpha == alpha
+                assert row.mse == pytest.approx(errors.mean(), rel=1e-4)
+                assert row.nmse == pytest.approx((errors / truth.var(axis=0)).mean(), rel=1e-4)
+
+
+def test_penalty_is_the_best_on_held_out_objects(results, dataset):
+    """Repeats the choice by hand for one layer and target."""
+    table = load_table(dataset, "probe")
+    held = inner_objects(table.object_ids).numpy()
+    with torch.no_grad():
+        x = Small(0).eval().features(table.images.float() / 255)["head1"].double().numpy()
+    y = target_columns(table)[:, target_slices()["rotation"]].numpy()
+    chosen = results.row("SimCLR", "head1", "rotation", "val").alpha
+
+    def error(alpha: float) -> float:
+        predicted = Ridge(alpha=alpha, solver="svd").fit(x[~held], y[~held]).predict(x[held])
+        return (((predicted - y[held]) ** 2).mean(axis=0) / y.var(axis=0)).mean()
+
+    assert all(error(chosen) <= error(chosen * 10 ** (step / 2)) * (1 + 1e-9) for step in (-3, -2, -1, 1, 2, 3))
+
+
+def test_objects_never_stand_on_both_sides():
+    objects = [f"object-{k % 23}" for k in range(1000)]
+    inner = inner_objects(objects)
+    sides = {
+        side: {name for name, held in zip(objects, inner.tolist(), strict=True) if held == side} for side in (0, 1)
+    }
+    assert not sides[0] & sides[1]
+    assert len(sides[1]) == 5
+    shuffled = np.random.default_rng(0).permutation(1000)
+    assert torch.equal(inner_objects([objects[k] for k in shuffled]), inner[torch.from_numpy(shuffled)])
+    assert inner_objects(["a", "b", "b"]).sum() in (1, 2)
+    with pytest.raises(UserError, match="at least 2"):
+        inner_objects(["a", "a"])
+
+
+def test_network_is_left_as_it_was(dataset):
+    network = Small(0).train()
+    network.head.eval()
+    before = weights_hash(network)
+    regress_latents({"net": Subject(network)}, dataset, judge_on=("val",), device="cpu")
+    assert weights_hash(network) == before
+    assert network.training
+    assert network.conv[1].training
+    assert not network.head[1].training
+
+
+def test_a_network_that_changes_is_noticed(dataset):
+    with pytest.raises(RuntimeError, match=r"net, probe: .*changed"):
+        regress_latents({"net": Subject(Restless(0))}, dataset, device="cpu")
+
+
+def test_weights_hash_sees_every_parameter_and_buffer():
+    hashes = {weights_hash(Small(0))}
+    for change in ("conv.0.weight", "conv.1.running_var", "conv.1.num_batches_tracked", "head.0.bias"):
+        network = Small(0)
+        value = {**dict(network.named_parameters()), **dict(network.named_buffers())}[change]
+        with torch.no_grad():
+            value.view(-1)[-1] += 1
+        hashes.add(weights_hash(network))
+    assert len(hashes) == 5
+
+
+def test_features_that_are_not_finite_name_network_and_layer(dataset):
+    with pytest.raises(UserError, match=r"net, probe: layer head1 .* not finite"):
+        regress_latents({"net": Subject(Diverged(0))}, dataset, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fit_on": "val"}, "judged on the split"),
+        ({"fit_on": "lone"}, "at least 2"),
+        ({"fit_on": "nowhere"}, "nowhere"),
+        ({"device": "abacus"}, "--device abacus"),
+    ],
+)
+def test_bad_input_is_one_clear_line(dataset, arguments, message):
+    with pytest.raises(UserError, match=message) as error:
+        regress_latents({"pixels": pixels8()}, dataset, **arguments)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="no network"):
+        regress_latents({}, dataset)
+
+
+def test_a_real_network(dataset):
+    network = build_network("resnet18", "small", "none", seed=0)
+    results = regress_latents({"net": Subject(network)}, dataset, judge_on=("val",), device="cpu")
+    assert results.layers("net") == network.layers
+    assert results.info["networks"]["net"]["widths"] == [64, 64, 128, 256, 512, 512]
+
+
+def test_saved_results_load_again_and_the_csv_equals_them(results, tmp_path):
+    json_path, csv_path = results.save(tmp_path / "new" / "folder")
+    loaded = load_results(json_path.parent)
+    assert loaded == load_results(json_path) == results
+    with csv_path.open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(results.rows)
+    for line, row in zip(lines, results.rows, strict=True):
+        assert (line["network"], line["layer"], line["target"], line["split"]) == (
+            row.network,
+            row.layer,
+            row.target,
+            row.split,
+        )
+        assert [float(line[name]) for name in ("mse", "nmse", "r2", "alpha")] == [row.mse, row.nmse, row.r2, row.alpha]
+        assert line["degrees"] == ("" if row.degrees is None else str(row.degrees))
+    assert [path.name for path in sorted(json_path.parent.iterdir())] == ["regression.csv", "regression.json"]
+
+
+def test_damaged_results_are_refused(results, tmp_path):
+    path = results.save(tmp_path)[0]
+    text = path.read_text()
+    document = json.loads(text)
+    for damaged in (text[:100], "[]", "{}", json.dumps({**document, "rows": document["rows"][1:]})):
+        path.write_text(damaged)
+        with pytest.raises(UserError, match=r"regression\.json"):
+            load_results(tmp_path)
+    with pytest.raises(UserError, match="no results"):
+        load_results(tmp_path / "nowhere")
+
+
+def test_unwritable_folder_is_a_clear_line(results, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--out"):
+        results.save(tmp_path / "file")
+
+
+def test_merging_keeps_controls_once_and_refuses_what_does_not_compare(results, dataset):
+    other = regress_latents({"rotation": Subject(Small(2)), "pixels": pixels8()}, dataset, device="cpu")
+    merged = merge_results([results, other])
+    assert merged.networks == ("SimCLR", "untrained", "pixels", "rotation")
+    assert len(merged.rows) == 7 * len(TARGETS) * 3
+    assert merged.row("rotation", "head1", "yaw", "val") == other.row("rotation", "head1", "yaw", "val")
+    with pytest.raises(UserError, match="'rotation'"):
+        merge_results([merged, other])
+    pooled = regress_latents({"pooled": Subject(Small(2))}, dataset, pool=2, device="cpu")
+    assert pooled.info["networks"]["pooled"]["widths"] == [48, 30]
+    with pytest.raises(UserError, match="'pool'"):
+        merge_results([results, pooled])
+
+
+def test_best_layer_of_equal_ones_is_the_earliest(results):
+    rows = tuple(row.__class__(**{**row.__dict__, "nmse": 0.5}) for row in results.rows)
+    assert Results(rows, results.info).best_layer("SimCLR", "yaw", "val") == "block1"
+
+
+def test_sentences_and_table(results):
+    def with_errors(best: float, last: float) -> str:
+        rows = tuple(
+            row.__class__(**{**row.__dict__, "nmse": best if row.layer == "block1" else last}) for row in results.rows
+        )
+        lines = sentences(Results(rows, results.info))
+        assert len(lines) == len(LATENTS)
+        return next(line for line in lines if "spot hue" in line)
+
+    start = "SimCLR, spot hue (cos, sin): "
+    good = start + "read it at block1 (error 0.31 of the variance on new objects); the last layer head1 is "
+    assert with_errors(0.31, 0.80) == good + "2.6 x worse (0.80)."
+    assert with_errors(0.31, 0.40) == good + "29 % worse (0.40)."
+    assert with_errors(0.31, 0.312) == good + "as good (0.31)."
+    assert with_errors(0.5, 0.4).endswith(
+        "read it at head1 (error 0.40 of the variance on new objects); that is the last layer."
+    )
+    assert "no layer reads it" in with_errors(0.99, 1.0)
+    lines = format_table(results).splitlines()
+    assert len(lines) == 3 + 3 * len(LATENTS)
+    error = results.row("pixels", "pixels", "yaw", "val").nmse
+    assert any(line.split()[:3] == ["pixels", "yaw", "pixels"] and f"{error:.3f}" in line for line in lines)
+    assert "degrees" in sentences(results)[0]

@@ -1,0 +1,92 @@
+"""The gr3d command as a user types it: the bare commands in order, help everywhere, and one clear line for bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from benchmark.cli import batch_for, cli
+
+from tests.needs import ROOT, needs_blender, needs_bpy
+
+
+def gr3d(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "benchmark.cli", *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd or ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=cwd or ROOT, env=environment)
+
+
+@pytest.mark.parametrize("command", [None, *cli.commands])
+def test_help_has_an_example(command):
+    done = gr3d(*([command] if command else []), "--help")
+    assert done.returncode == 0, done.stderr
+    if command:
+        assert "xample" in done.stdout and f"gr3d {command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["paint"], 2, "paint"),
+        (["train", "--colour"], 2, "--colour"),
+        (["train", "--data", "nowhere"], 1, "nowhere"),
+        (["train", "--objective", "magic"], 2, "--objective magic"),
+        (["regress-latents"], 2, "gr3d train"),
+        (["regress-latents", "nowhere"], 1, "nowhere"),
+        (["plot"], 1, "gr3d regress-latents"),
+        (["verify", "nowhere"], 2, "nowhere"),
+        (["samples", "nowhere"], 1, "nowhere"),
+        (["objects", "nowhere"], 2, "nowhere"),
+        (["figure", "99"], 2, "99"),
+        (["figure", "2", "--scale", "planet"], 2, "--scale planet"),
+    ],
+)
+def test_bad_input_is_one_clear_line(tmp_path, arguments, code, says):
+    done = gr3d(*arguments, cwd=tmp_path)
+    assert says in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code
+
+
+def test_objects_as_json(tmp_path):
+    done = gr3d("objects", "procedural:chair", "--json", cwd=tmp_path)
+    listed = json.loads(done.stdout)
+    assert {ref["category"] for ref in listed["objects"]} == {"chair"}
+
+
+def test_figure_list_names_the_scales():
+    assert "2 --scale small" in gr3d("figure", "--list").stdout
+
+
+@pytest.mark.parametrize(("images", "batch"), [(None, 256), (5000, 256), (1000, 128), (120, 16), (3, 2)])
+def test_small_datasets_get_small_batches(images, batch):
+    assert batch_for(images, 256) == batch
+
+
+@pytest.mark.slow
+@needs_bpy
+@needs_blender
+def test_bare_commands_in_order(tmp_path):
+    """What the README promises, in a folder with nothing in it; only n and the epochs are small."""
+    script = str(ROOT / "renderer" / "render.py")
+    options = ["--n", "160", "--resolution", "32"]
+    drawn = subprocess.run(
+        ["blender", "-b", "-P", script, "--", *options], capture_output=True, text=True, timeout=280, cwd=tmp_path
+    )
+    assert drawn.returncode == 0, drawn.stderr
+    for command in (
+        ["verify"],
+        ["samples"],
+        ["train", "--epochs", "1"],
+        ["train", "--objective", "rotation", "--epochs", "1"],
+        ["regress-latents"],
+        ["plot"],
+    ):
+        done = gr3d(*command, cwd=tmp_path)
+        assert done.returncode == 0, (command, done.stderr)
+    assert (tmp_path / "data/gr3d/contact-sheet.png").exists()
+    for ending in ("png", "svg", "csv"):
+        assert (tmp_path / f"runs/regression/figure2.{ending}").stat().st_size > 1000
+    rows = json.loads(gr3d("regress-latents", "--json", cwd=tmp_path).stdout)
+    assert {row["network"] for row in rows} == {"simclr", "rotation", "untrained", "pixels 8x8"}

@@ -1,0 +1,243 @@
+"""Training runs: what they leave, how they stop and resume, and what they refuse."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.errors import UserError
+from benchmark.models import build_network
+from benchmark.recipes import RECIPES
+from benchmark.training import RunConfig, TrainConfig, is_finished, load_run, train
+
+ROOT = Path(__file__).parents[3]
+
+# A child process that trains as the command does: argv = data, out, and "resume" or nothing.
+CHILD = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from benchmark.errors import UserError
+from benchmark.recipes import RECIPES
+from benchmark.training import TrainConfig, train
+run = replace(RECIPES["small"]["simclr"], epochs=4, batch=8, head="none")
+try:
+    train(TrainConfig(run=run, data=Path(sys.argv[1]), out=Path(sys.argv[2]), device="cpu", checkpoint_seconds=0),
+          resume="resume" in sys.argv)
+except UserError as error:
+    sys.exit(f"error: {error}")
+"""
+
+
+def small(objective: str = "rotation", **changes: object) -> RunConfig:
+    return replace(RECIPES["small"][objective], **{"epochs": 2, "batch": 8, "head": "none", **changes})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, write_dataset) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data"))
+
+
+def settings(data: Path, out: Path, run: RunConfig | None = None) -> TrainConfig:
+    return TrainConfig(run=run or small(), data=data, out=out, device="cpu", checkpoint_seconds=0)
+
+
+def weights(run: Path) -> dict:
+    return torch.load(run / "checkpoint.pt", weights_only=True)["network"]
+
+
+def same(first: dict, second: dict) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def losses(run: Path) -> list[tuple]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [(line["step"], line["epoch"], line["loss"], line["lr"]) for line in lines]
+
+
+@pytest.fixture
+def stopped(data, tmp_path) -> TrainConfig:
+    """A run of 8 steps, interrupted by Ctrl-C after a few."""
+    config = settings(data, tmp_path / "stopped")
+    _interrupt_when(lambda: len((config.out / "log.jsonl").read_text().splitlines()) >= 2)
+    with pytest.raises(UserError, match=r"stopped by SIGINT after step [2-7] of 8, saved; .* --resume") as caught:
+        train(config)
+    assert caught.value.exit_code == 1
+    return config
+
+
+def _interrupt_when(ready) -> None:
+    def wait() -> None:
+        while True:
+            try:
+                if ready():
+                    break
+            except FileNotFoundError:
+                pass
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "deep" / "rotation"
+    train(settings(data, out))
+    return out
+
+
+def test_finished_run_is_complete(finished, data):
+    report = json.loads((finished / "report.json").read_text())
+    assert (report["objective"], report["images"], report["steps"], report["device"]) == ("rotation", 32, 8, "cpu")
+    assert report["images_per_s"] > 0
+    log = losses(finished)
+    assert [line[0] for line in log] == list(range(1, 9))
+    assert [line[1] for line in log] == [1] * 4 + [2] * 4
+    assert report["loss_last_epoch"] == pytest.approx(sum(line[2] for line in log[4:]) / 4)
+    network, config = load_run(finished)
+    assert (config.objective, config.arch, config.head, network.training) == ("rotation", "resnet18", "none", False)
+    assert config.precision in ("bf16", "fp32")
+    assert same(dict(network.state_dict()), weights(finished))
+    untrained = build_network(config.arch, config.stem, config.head, config.seed)
+    assert not torch.equal(network.stem[0].weight, untrained.stem[0].weight)
+    assert not [path for path in finished.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_finished_run_is_not_trained_again(finished, data, resume, capsys):
+    before = (finished / "checkpoint.pt").stat()
+    assert is_finished(finished)
+    report = train(settings(data, finished), resume=resume)
+    assert report == json.loads((finished / "report.json").read_text())
+    assert (finished / "checkpoint.pt").stat() == before
+    assert "already finished" in capsys.readouterr().out
+
+
+def test_same_settings_give_the_same_weights(finished, data, tmp_path):
+    train(settings(data, tmp_path / "again"))
+    assert same(weights(finished), weights(tmp_path / "again"))
+    assert losses(finished) == losses(tmp_path / "again")
+
+
+def test_stopped_and_resumed_equals_never_stopped(stopped, finished):
+    assert not is_finished(stopped.out)
+    train(stopped, resume=True)
+    assert same(weights(stopped.out), weights(finished))
+    assert losses(stopped.out) == losses(finished)
+
+
+def test_killed_and_resumed_equals_never_killed(data, tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def start(out: Path, *more: str) -> subprocess.Popen:
+        command = [sys.executable, "-c", CHILD, str(data), str(out), *more]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    child = start(killed)
+    log = killed / "log.jsonl"
+    while child.poll() is None and not (log.is_file() and log.read_text().count("\n") >= 5):
+        time.sleep(0.01)
+    child.kill()
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+    assert not (killed / "report.json").exists()
+    for child in (start(killed, "resume"), start(whole)):
+        _, errors = child.communicate()
+        assert child.returncode == 0, errors
+    assert same(weights(killed), weights(whole))
+    assert losses(killed) == losses(whole)
+
+
+def test_log_cut_short_by_a_kill_is_mended(stopped, finished):
+    with (stopped.out / "log.jsonl").open("a") as log:
+        log.write('{"step": 8, "epoch": 2, "loss": 9.0, "lr": 0.1, "images_per_s": 1}\n{"step": 9, "ep')
+    train(stopped, resume=True)
+    assert losses(stopped.out) == losses(finished)
+
+
+def test_unfinished_run_needs_resume(stopped):
+    with pytest.raises(UserError, match="holds an unfinished run; add --resume"):
+        train(stopped)
+
+
+def test_resume_without_a_run_starts_one(data, tmp_path):
+    train(settings(data, tmp_path / "new", small(epochs=1)), resume=True)
+    assert is_finished(tmp_path / "new")
+
+
+def test_simclr_with_head_and_both_views(data, tmp_path):
+    out = tmp_path / "simclr"
+    report = train(settings(data, out, small("simclr", epochs=1, batch=16, head="mlp3")))
+    assert report["views_per_s"] == pytest.approx(2 * report["images_per_s"], rel=1e-2)
+    assert load_run(out)[0].layers[-1] == "head3"
+
+
+def test_rotation_is_learnt(data, tmp_path):
+    """32 images by heart, without augmentation: the error falls far below the target's variance."""
+    still = replace(small().views[0], crop_scale=(1.0, 1.0), jitter_p=0.0, grey_p=0.0)
+    out = tmp_path / "run"
+    train(settings(data, out, small(epochs=25, batch=16, lr=2e-3, views=(still,))))
+    log = losses(out)
+    assert sum(line[2] for line in log[-4:]) / 4 < 0.05
+
+
+def test_loss_that_is_not_finite_stops_with_the_step(data, tmp_path):
+    config = settings(data, tmp_path / "run", small(lr=1e30, warmup=0.0))
+    with pytest.raises(UserError, match=r"the loss became (nan|inf) at step \d+ \(epoch 1\); .*--lr"):
+        train(config)
+    assert not is_finished(config.out)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"lr": 0.5}, "another lr"), ({"seed": 3}, "another seed"), ({"arch": "resnet34"}, "another arch")],
+)
+def test_folder_of_another_run_is_refused(finished, data, change, message):
+    with pytest.raises(UserError, match=message):
+        train(settings(data, finished, small(**change)), resume=True)
+
+
+def test_folder_of_a_run_on_another_dataset_is_refused(finished, write_dataset, tmp_path):
+    other = write_dataset(tmp_path / "other", seed=1)
+    with pytest.raises(UserError, match=r"another dataset seed \(0, now 1\)"):
+        train(settings(other, finished), resume=True)
+
+
+def test_dataset_that_grew_is_refused_on_resume(stopped, write_dataset, tmp_path):
+    grown = write_dataset(tmp_path / "grown", count=40)
+    with pytest.raises(UserError, match="began with 32 training images, the dataset now has 40"):
+        train(replace(stopped, data=grown), resume=True)
+
+
+def test_folder_with_other_files_is_refused(data, tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(UserError, match="holds other files and no run"):
+        train(settings(data, tmp_path))
+
+
+def test_out_that_is_a_file(data, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match=r"--out .*out: cannot be made"):
+        train(settings(data, tmp_path / "out"))
+
+
+def test_batch_larger_than_the_split(data, tmp_path):
+    with pytest.raises(UserError, match=r"--batch 64: split 'train' .* has 32 images") as caught:
+        train(settings(data, tmp_path / "run", small(batch=64)))
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_that_is_not_there(data, tmp_path):
+    with pytest.raises(UserError, match="--device cuda: torch sees no CUDA device"):
+        train(replace(settings(data, tmp_path / "run"), device="cuda"))
