@@ -31,7 +31,7 @@ def train(config: TrainConfig, resume: bool = False) -> dict:
     check(config.run)
     device = resolve_device(config.device)
     spec = read_dataset_info(config.data)["spec"]
-    run = _claim(config, resolve_precision(config.run.precision, device), spec, resume)
+    run = _check_out(config, resolve_precision(config.run.precision, device), spec, resume)
     if run_directory.is_finished(config.out):
         print(f"{config.out}: already finished, not trained again")
         return json.loads((config.out / run_directory.REPORT).read_text())
@@ -48,7 +48,12 @@ def train(config: TrainConfig, resume: bool = False) -> dict:
         trainer.restore(checkpoint, config.out)
         first, seconds = checkpoint.step, checkpoint.seconds
         print(f"{config.out}: goes on after step {first} of {trainer.steps}")
-    seconds = _fit(trainer, config, first, seconds)
+    if not (config.out / run_directory.CONFIG).exists():
+        run_directory.write_config(config.out, run, spec)
+    try:
+        seconds = _fit(trainer, config, first, seconds)
+    except OSError as error:
+        raise UserError(f"{config.out}: cannot be written ({error.strerror}); make room, then add --resume") from error
     images = trainer.steps * run.batch
     report = {
         "objective": run.objective,
@@ -66,8 +71,9 @@ def train(config: TrainConfig, resume: bool = False) -> dict:
     return report
 
 
-def _claim(config: TrainConfig, precision: str, spec: dict, resume: bool) -> RunConfig:
-    """Make ``config.out`` this run's directory, or check that it is already; return the run with its precision."""
+def _check_out(config: TrainConfig, precision: str, spec: dict, resume: bool) -> RunConfig:
+    """Check that ``config.out`` is empty (it is made if need be) or already this run's directory; return the run with
+    its precision."""
     run = replace(config.run, precision=precision)
     if not (config.out / run_directory.CONFIG).exists():
         try:
@@ -77,7 +83,6 @@ def _claim(config: TrainConfig, precision: str, spec: dict, resume: bool) -> Run
             raise UserError(f"--out {config.out}: cannot be made or read ({error.strerror})") from error
         if foreign:
             raise UserError(f"--out {config.out}: holds other files and no run; choose another folder")
-        run_directory.write_config(config.out, run, spec)
         return run
     stored = run_directory.read_config(config.out)
     if config.run.precision == "auto":

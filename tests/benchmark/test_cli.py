@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmark.cli import batch_for, cli
 
+from benchmark.cli import batch_for, cli
 from tests.needs import ROOT, needs_blender, needs_bpy
 
 

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
+
 from renderer.images import without_metadata
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 17, 3), dtype=np.uint8)

@@ -231,6 +231,14 @@ def test_out_that_is_a_file(data, tmp_path):
         train(settings(data, tmp_path / "out"))
 
 
+def test_data_that_cannot_be_read_leaves_the_folder_free(write_dataset, tmp_path):
+    broken = write_dataset(tmp_path / "broken")
+    (broken / "train-000000.tar").write_bytes(b"")
+    with pytest.raises(UserError, match="truncated shard"):
+        train(settings(broken, tmp_path / "run"))
+    assert not list((tmp_path / "run").iterdir())
+
+
 def test_batch_larger_than_the_split(data, tmp_path):
     with pytest.raises(UserError, match=r"--batch 64: split 'train' .* has 32 images") as caught:
         train(settings(data, tmp_path / "run", small(batch=64)))

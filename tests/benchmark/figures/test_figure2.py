@@ -1,0 +1,58 @@
+"""Figure 2 from renders to plot, small enough for a test, with real Blender and real training processes."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from benchmark.errors import UserError
+from benchmark.figures.figure2 import SCALES, Clock, Scale, Stage, figure2
+from renderer.render import main as render
+from tests.needs import needs_bpy
+
+TINY = Scale(
+    stages=(Stage("objects", posed=True, n=200, training={"simclr": {"epochs": 1}, "rotation": {"epochs": 1}}),),
+    resolution=32,
+    objects="procedural",
+    takes="a minute",
+    options={"batch": 32},
+)
+
+
+@pytest.mark.slow
+@needs_bpy
+def test_end_to_end_and_again(tmp_path):
+    lines = "\n".join(figure2(tmp_path, TINY, None, render))
+    folder = tmp_path / "objects"
+    for name in ("figure2.png", "figure2.svg", "figure2.csv", "contact-sheet.jpg", "summary.md"):
+        assert (folder / name).stat().st_size > 500
+        assert name in lines or name.startswith("figure2.") or name == "summary.md"
+    Image.open(folder / "figure2.png").verify()
+    assert "eld**: (a)" in (folder / "summary.md").read_text()
+    steps = json.loads((tmp_path / "steps.json").read_text())
+    assert set(steps["jobs"]) == {"objects, simclr", "objects, rotation"}
+    before = (folder / "figure2.csv").read_bytes()
+    figure2(tmp_path, TINY, None, render)  # everything is there: nothing is rendered or trained again
+    assert (folder / "figure2.csv").read_bytes() == before
+
+
+def test_failed_rendering_is_passed_on(tmp_path):
+    with pytest.raises(UserError, match="the same command resumes") as error:
+        figure2(tmp_path, TINY, None, lambda arguments: 1)
+    assert error.value.exit_code == 1
+
+
+def test_clock_adds_up_over_runs(tmp_path):
+    for _ in range(2):
+        clock = Clock(tmp_path / "steps.json")
+        clock.note({"a": 2.0})
+        with clock.step("work"):
+            pass
+    assert json.loads((tmp_path / "steps.json").read_text())["jobs"] == {"a": 4.0}
+    (tmp_path / "steps.json").write_text("{")
+    with pytest.raises(UserError, match=r"steps\.json"):
+        Clock(tmp_path / "steps.json")
+
+
+def test_scales_are_what_the_command_offers():
+    assert set(SCALES) == {"demo", "small"}
