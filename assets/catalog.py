@@ -1,6 +1,6 @@
 """What objects there are, whatever they come from: the catalog, its split by object, and loading one object.
 
-A source is `procedural[:family,...]` (built in), `sweethome3d[:family,...]` (Debian's furniture package) or a
+A source is `procedural[:family,...][@instances]` (built in), `sweethome3d[:family,...]` (Debian's furniture package) or a
 folder.
 """
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = Path("assets", "models")  # below the checkout: where a user drops downloads
 PROCEDURAL_INSTANCES = 16  # of each family, when nothing else is asked for
+MOST_INSTANCES = 100_000  # a catalog is held in memory, and each instance is generated once for its digest
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,10 @@ def load_catalog(source: str | None, root: Path) -> Catalog:
         dropped = root / DEFAULT_FOLDER
         source = str(dropped) if directory.holds_models(dropped) else "procedural"
     name, colon, wanted = source.partition(":")
-    if name == "procedural":
-        objects = procedural_objects(_families(wanted, colon), instances=PROCEDURAL_INSTANCES)
+    if source.partition("@")[0].partition(":")[0] == "procedural":
+        asked, at, count = source.partition("@")
+        _, colon, wanted = asked.partition(":")
+        objects = procedural_objects(_families(wanted, colon), _instances(count, at))
         left_out: list[tuple[str, str]] = []
     elif name == "sweethome3d":
         objects, left_out = sweethome3d.sweethome3d_objects(_families(wanted, colon))
@@ -119,6 +122,15 @@ def load_object(ref: ObjectRef, scratch: Path) -> list[Part] | ModelFile:
     if ref.source not in loaders:
         raise BadObject(f"unknown source {ref.source!r}")
     return loaders[ref.source]()
+
+
+def _instances(count: str, at: str) -> int:
+    """The number after the @; PROCEDURAL_INSTANCES when there is no @."""
+    if not at:
+        return PROCEDURAL_INSTANCES
+    if not count.isdecimal() or not 1 <= int(count) <= MOST_INSTANCES:
+        raise UserError(f"procedural@{count}: after the @ stands how many of each family, 1 to {MOST_INSTANCES}", 2)
+    return int(count)
 
 
 def _families(wanted: str, colon: str) -> tuple[str, ...] | None:

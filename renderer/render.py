@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--objects",
         metavar="SOURCE",
-        help="procedural[:FAMILY,...], sweethome3d[:FAMILY,...] or a folder of models "
+        help="procedural[:FAMILY,...][@INSTANCES], sweethome3d[:FAMILY,...] or a folder of models "
         "(assets/models if it holds any, else procedural)",
     )
     p.add_argument("--resolution", type=int, default=128, metavar="PIXELS", help="side of the square images (128)")

@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from assets.catalog import Catalog
 from assets.errors import UserError
@@ -25,7 +26,7 @@ class DatasetSpec:
         seed: 0 <= seed < 2**64.
         resolution: side of the square images in pixels.
         preset: "fast" or "reference" (see renderer/blender/engine.py).
-        catalog_id: the SOURCE the objects came from, as the user named it.
+        catalog_id: what the objects came from (see `catalog_id`).
         catalog_hash: sha256 over ids, categories and contents of all its objects.
         splits: split -> exact share as a decimal string ("0.6"); they add up to 1.
         shard_size: samples per full shard.
@@ -75,12 +76,19 @@ def make_spec(
         seed=seed,
         resolution=resolution,
         preset=preset,
-        catalog_id=catalog.source,
+        catalog_id=catalog_id(catalog),
         catalog_hash=catalog.content_hash,
         splits=parse_splits(splits),
         shard_size=shard_size,
         format=image_format,
     )
+
+
+def catalog_id(catalog: Catalog) -> str:
+    """The source as the user named it; of a folder its name alone, since the same folder can be named in many ways."""
+    if catalog.objects and catalog.objects[0].source == "directory":
+        return Path(catalog.source).resolve().name
+    return catalog.source
 
 
 def parse_splits(text: str) -> tuple[tuple[str, str], ...]:

@@ -65,8 +65,8 @@ SCALES = {
             Stage(
                 "objects",
                 posed=True,
-                n=2800,
-                training={"simclr": {"epochs": 8}, "rotation": {"epochs": 16}},
+                n=2400,
+                training={"simclr": {"epochs": 7}, "rotation": {"epochs": 14}},
             ),
         ),
         resolution=64,

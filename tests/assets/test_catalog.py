@@ -40,7 +40,14 @@ def test_procedural_families(tmp_path):
     assert parts and not isinstance(parts, ModelFile)
 
 
-@pytest.mark.parametrize("source", ["procedural:", "procedural:chair,nonsense", "sweethome3d: ,", "no such folder"])
+def test_procedural_instances(tmp_path):
+    few, more = (load_catalog(f"procedural:chair,car@{n}", tmp_path) for n in (2, 5))
+    assert len(few.objects) == 4 and len(more.objects) == 10
+    assert set(few.objects) < set(more.objects)
+    assert len(load_catalog("procedural@1", tmp_path).objects) >= 16
+
+
+@pytest.mark.parametrize("source", ["procedural@", "procedural@0", "procedural:chair@many", "procedural:", "procedural:chair,nonsense", "sweethome3d: ,", "no such folder"])
 def test_a_source_that_does_not_exist(tmp_path, source):
     with pytest.raises(UserError) as raised:
         load_catalog(source, tmp_path)

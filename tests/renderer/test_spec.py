@@ -4,7 +4,7 @@ import pytest
 
 from assets.catalog import Catalog, ObjectRef
 from assets.errors import UserError
-from renderer.spec import DEFAULT_SPLITS, differences, make_spec, parse_splits
+from renderer.spec import DEFAULT_SPLITS, catalog_id, differences, make_spec, parse_splits
 
 CATALOG = Catalog("test", tuple(ObjectRef(f"o{i}", "procedural", "chair", digest=str(i)) for i in range(10)))
 OPTIONS = {
@@ -56,3 +56,11 @@ def test_differences_name_what_changed():
     new = make_spec(CATALOG, **{**OPTIONS, "seed": 1}).to_json()
     assert differences(old, new) == ["seed 0, not 1"]
     assert differences(old, old) == []
+
+
+def test_a_folder_has_one_name_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refs = (ObjectRef("a", "directory", "chair", digest="1"),)
+    ids = {catalog_id(Catalog(source, refs)) for source in ("models", "./models/", str(tmp_path / "models"))}
+    assert ids == {"models"}
+    assert catalog_id(CATALOG) == "test"
