@@ -39,10 +39,10 @@ tags:
 - webdataset
 ---
 
-# {catalog.source}: renders under controlled latents
+# {spec.catalog_id}: renders under controlled latents
 
 {report["in_shards"]} images of {spec.resolution} x {spec.resolution} pixels, drawn by gr3d from {len(catalog.objects)} objects
-(`{catalog.source}`), seed {spec.seed}, preset `{spec.preset}`. Splits: {shares}. The objects of `val` appear in no other
+(`{spec.catalog_id}`), seed {spec.seed}, preset `{spec.preset}`. Splits: {shares}. The objects of `val` appear in no other
 split; `train`, `probe` and `val_views` show the same objects under other latents.
 
 Each sample is an image and a JSON file with its object, split, latents and the rotation as a unit quaternion

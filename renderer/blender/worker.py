@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 # A bare Blender knows nothing of this checkout, and Python puts this folder, whose names are general, in front.
@@ -22,7 +23,7 @@ import bpy
 
 from assets.catalog import ObjectRef, load_object
 from assets.errors import BadObject, UserError
-from renderer.blender import engine, importers, metadata, scene
+from renderer.blender import engine, importers, scene
 from renderer.images import without_metadata
 
 #: Blender's collections of data that imports fill.
@@ -73,10 +74,10 @@ class Worker:
 
     def visit(self, job: dict) -> None:
         """Render all samples of one visit to an object, or report why the object is quarantined."""
-        with purged(self.stage.scene):
+        with purged(self.stage.scene), TemporaryDirectory(dir=self.scratch) as scratch:
             started = time.perf_counter()
             try:
-                notes = self._show(ObjectRef(**job["object"]))
+                notes = self._show(ObjectRef(**job["object"]), Path(scratch))
             except BadObject as bad:
                 send(
                     self.events,
@@ -95,8 +96,8 @@ class Worker:
                 send(self.events, event="rendered", visit=job["visit"], index=sample["index"], seconds=seconds)
         send(self.events, event="visit_done", visit=job["visit"])
 
-    def _show(self, ref: ObjectRef) -> list[str]:
-        surface, materials, notes = importers.make_subject(load_object(ref, self.scratch))
+    def _show(self, ref: ObjectRef, scratch: Path) -> list[str]:
+        surface, materials, notes = importers.make_subject(load_object(ref, scratch))
         scene.put_on_stage(self.stage, surface, materials)
         return notes
 
@@ -119,8 +120,8 @@ def purged(scene: bpy.types.Scene) -> Iterator[None]:
     finally:
         added = [item for name in DATA for item in getattr(bpy.data, name) if item not in before[name]]
         bpy.data.batch_remove(added)
-        # Cycles keeps its scene between renders, which is fast; kept beyond the visit, it would paint the next object
-        # (and even the floor) with this one's materials. Switching the option off is what frees it.
+        # Cycles keeps its own scene from render to render, which is fast, but nothing of it may outlive the object: memory
+        # would grow, and images would depend on what came before them. Switching the option off frees it.
         scene.render.use_persistent_data = False
         scene.render.use_persistent_data = True
 
