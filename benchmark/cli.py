@@ -166,7 +166,7 @@ def train(
 
 
 def batch_for(images: int | None, recipe: int) -> int:
-    """The recipe's batch, or on a dataset too small for four of those an epoch, the largest power of two that is not."""
+    """The recipe's batch; where four of those do not fit into an epoch, the largest power of two of which four do."""
     if images is None or images >= 4 * recipe:
         return recipe
     return max(2, 1 << max(images // 4, 1).bit_length() - 1)

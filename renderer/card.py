@@ -41,9 +41,9 @@ tags:
 
 # {spec.catalog_id}: renders under controlled latents
 
-{report["in_shards"]} images of {spec.resolution} x {spec.resolution} pixels, drawn by gr3d from {len(catalog.objects)} objects
-(`{spec.catalog_id}`), seed {spec.seed}, preset `{spec.preset}`. Splits: {shares}. The objects of `val` appear in no other
-split; `train`, `probe` and `val_views` show the same objects under other latents.
+{report["in_shards"]} images of {spec.resolution} x {spec.resolution} pixels, drawn by gr3d from the
+{len(catalog.objects)} objects of `{spec.catalog_id}` with seed {spec.seed}, preset `{spec.preset}`. Splits: {shares}.
+The objects of `val` appear in no other split; `train`, `probe` and `val_views` show the same objects under other latents.
 
 Each sample is an image and a JSON file with its object, split, latents and the rotation as a unit quaternion
 [w, x, y, z] of R = Rz(yaw) Ry(pitch) Rx(roll). All latents are uniform:

@@ -22,13 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` know nothing of the checkout
     sys.path.insert(0, str(ROOT))
 
-from assets.catalog import load_catalog  # noqa: E402
-from assets.errors import UserError  # noqa: E402
-from renderer import card  # noqa: E402
-from renderer.plan import Plan, Visit  # noqa: E402
-from renderer.pool import Counts, Limits, Pool, find_blender, usable_cores  # noqa: E402
-from renderer.shards import Dataset, locked, open_dataset, stamp_blender, write_json  # noqa: E402
-from renderer.spec import DEFAULT_SPLITS, FORMATS, PRESETS, DatasetSpec, __version__, make_spec  # noqa: E402
+from assets.catalog import load_catalog
+from assets.errors import UserError
+from renderer import card
+from renderer.plan import Plan, Visit
+from renderer.pool import Counts, Limits, Pool, find_blender, usable_cores
+from renderer.shards import Dataset, locked, open_dataset, stamp_blender, write_json
+from renderer.spec import DEFAULT_SPLITS, FORMATS, PRESETS, DatasetSpec, __version__, make_spec
 
 DEFAULT_OUT = Path("data/gr3d")
 #: Bytes of a 64 x 64 JPEG render with its metadata in a tar, measured; grows about linearly with the pixels.

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 
 from assets.catalog import ObjectRef
 from assets.errors import BadObject, UserError
 from assets.geometry import Part
-from assets.procedural import animals, furniture, household, tools, vehicles
+from assets.procedural import animals, craft, furniture, household, rides, tools, vehicles
 from assets.procedural.draws import Draws
 
 LICENCE = "CC0-1.0 (generated)"
@@ -25,12 +26,12 @@ FAMILIES: dict[str, Callable[[Draws], list[Part]]] = {
     "train": vehicles.train,
     "tractor": vehicles.tractor,
     "excavator": vehicles.excavator,
-    "aeroplane": vehicles.aeroplane,
-    "helicopter": vehicles.helicopter,
-    "boat": vehicles.boat,
-    "bicycle": vehicles.bicycle,
-    "scooter": vehicles.scooter,
-    "skateboard": vehicles.skateboard,
+    "aeroplane": craft.aeroplane,
+    "helicopter": craft.helicopter,
+    "boat": craft.boat,
+    "bicycle": rides.bicycle,
+    "scooter": rides.scooter,
+    "skateboard": rides.skateboard,
     "hammer": tools.hammer,
     "axe": tools.axe,
     "drill": tools.drill,
@@ -58,7 +59,9 @@ def procedural_objects(families: Sequence[str] | None, instances: int = 16) -> l
     chosen = list(dict.fromkeys(FAMILIES if families is None else families))
     unknown = [family for family in chosen if family not in FAMILIES]
     if unknown:
-        raise UserError(f"no procedural family {', '.join(map(repr, unknown))}; there are {', '.join(sorted(FAMILIES))}", 2)
+        raise UserError(
+            f"no procedural family {', '.join(map(repr, unknown))}; there are {', '.join(sorted(FAMILIES))}", 2
+        )
     return [_reference(family, number) for family in chosen for number in range(instances)]
 
 
@@ -89,6 +92,7 @@ def _placed(part: Part, centre: np.ndarray, size: float) -> Part:
     return Part(part.name, snapped.astype(np.float32), part.faces, part.colour, part.smooth)
 
 
+@cache
 def _reference(family: str, number: int) -> ObjectRef:
     return ObjectRef(
         id=f"{family}-{number:05d}",
@@ -106,6 +110,8 @@ def _digest(parts: Sequence[Part]) -> str:
     """sha256 over everything that decides the picture."""
     content = hashlib.sha256()
     for part in parts:
-        content.update(part.vertices.tobytes())
-        content.update(repr((part.faces, part.colour, part.smooth)).encode())
+        content.update(part.vertices.astype("<f4").tobytes())
+        corners = np.array([corner for face in part.faces for corner in (*face, -1)], dtype="<i4")
+        content.update(corners.tobytes())
+        content.update(repr((part.colour, part.smooth)).encode())
     return content.hexdigest()

@@ -60,14 +60,9 @@ class Draws:
                 needed *= 0.98  # the more colours are taken, the fewer are left: always ends
         return chosen
 
-    def wood(self) -> Colour:
-        """A brown between pale birch and dark walnut."""
-        hue, value = self.uniform(0.05, 0.10), self.uniform(0.35, 0.80)
-        return _inside(colorsys.hsv_to_rgb(hue, self.uniform(0.35, 0.65), value))
-
     def _colour(self) -> Colour:
-        hue, saturation = self.uniform(0, 1), self.uniform(0.1, 1) ** 0.6
-        return _inside(colorsys.hsv_to_rgb(hue, saturation, self.uniform(0.30, 0.85)))
+        hue, saturation = self.uniform(0, 1), self.uniform(0.1, 0.95)
+        return _inside(colorsys.hsv_to_rgb(hue, saturation, self.uniform(0.32, 0.86)))
 
 
 def _inside(colour: Colour) -> Colour:

@@ -22,7 +22,7 @@ def chair(draws: Draws) -> list[Part]:
     width, depth, height = draws.uniform(0.42, 0.62), draws.uniform(0.42, 0.56), draws.uniform(0.36, 0.55)
     back, lean = draws.uniform(0.35, 0.75), draws.uniform(0.02, 0.16)
     thick, leg = draws.uniform(0.04, 0.09), draws.uniform(0.016, 0.032)
-    splay, rounding = draws.uniform(0.0, 0.06), draws.uniform(0.02, 0.18)
+    splay, rounding = draws.uniform(0.0, 0.06), draws.uniform(0.05, 0.22)
     x, y = width / 2 - 1.5 * leg, depth / 2 - 1.5 * leg
     feet = [((x, side * y, height), (x + splay, side * (y + splay), 0)) for side in (-1, 1)]
     posts = tube([(x, y, height - 0.03), (x, y + lean, height + back)], leg)
@@ -60,7 +60,7 @@ def _chair_back(draws: Draws, width: float, y: float, height: float, back: float
     count = draws.integer(3, 6)
     places = np.linspace(-width / 2, width / 2, count + 2)[1:-1]
     upright = [board(0.035, back, 0.48 * back).at(x=place) for place in places]
-    return [*upright, board(width, 0.14 * back, 0.93 * back).scaled(y=1.0).at(y=-0.006)]
+    return [*upright, board(width, 0.14 * back, 0.93 * back).at(y=-0.006)]
 
 
 def sofa(draws: Draws) -> list[Part]:
@@ -73,19 +73,28 @@ def sofa(draws: Draws) -> list[Part]:
     base = box(width, depth, seat - leg - 0.1, 0.02).at(z=(seat + leg - 0.1) / 2)
     lean = draws.uniform(0, 12)
     rest = box(width - 0.02, 0.24, back - leg, soft).turned("x", -lean).at(y=depth / 2 - 0.1, z=(back + leg) / 2 + 0.01)
-    arm = box(arm_width, arm_depth, arm_height - leg, soft).at(width / 2, (depth - arm_depth) / 2, (arm_height + leg) / 2)
+    arm = box(arm_width, arm_depth, arm_height - leg, soft).at(
+        width / 2, (depth - arm_depth) / 2 - 0.006, (arm_height + leg) / 2 + 0.006
+    )
     count = draws.integer(1, 3)
     inner = width - arm_width
     places = (np.arange(count) + 0.5) / count * inner - inner / 2
     cushions = [box(inner / count - 0.015, depth - 0.2, 0.17, soft).at(x, -0.11, seat - 0.05) for x in places]
     cushions += [
-        box(inner / count - 0.02, 0.16, 0.8 * (back - seat), soft).turned("x", -lean - 6).at(x, 0.5 * depth - 0.27, (seat + back) / 2)
+        box(inner / count - 0.02, 0.16, 0.8 * (back - seat), soft)
+        .turned("x", -lean - 6)
+        .at(x, 0.5 * depth - 0.27, (seat + back) / 2)
         for x in places
     ]
     x, y = width / 2 - 0.08, depth / 2 - 0.08
     legs = [cylinder(0.02, leg + 0.04, 0.035, segments=12).at(x, side * y, (leg + 0.04) / 2) for side in (-1, 1)]
     side = draws.choice((-1, 1))
-    pillow = box(0.36, 0.12, 0.34, 0.05).turned("x", -24).turned("z", 12 * side).at(side * (inner / 2 - 0.22), 0.5 * depth - 0.42, seat + 0.19)
+    pillow = (
+        box(0.36, 0.12, 0.34, 0.05)
+        .turned("x", -24)
+        .turned("z", 12 * side)
+        .at(side * (inner / 2 - 0.22), 0.5 * depth - 0.42, seat + 0.19)
+    )
     parts = [
         part("body", body_colour, base, rest),
         part("arms", body_colour, *both_sides(arm)),
@@ -95,7 +104,9 @@ def sofa(draws: Draws) -> list[Part]:
     ]
     if draws.chance(0.3):  # a corner sofa: one side reaches forward
         reach = draws.uniform(0.4, 0.8)
-        wing = box(inner / 2, reach + 0.1, seat - leg, soft).at(-side * inner / 4, -(depth + reach) / 2, (seat + leg) / 2 - 0.012)
+        wing = box(inner / 2, reach + 0.1, seat - leg, soft).at(
+            -side * inner / 4, -(depth + reach) / 2, (seat + leg) / 2 - 0.012
+        )
         parts.append(part("wing", cushion_colour, wing))
     return parts
 
@@ -110,14 +121,20 @@ def table(draws: Draws) -> list[Part]:
     top = extrude(rounded_rectangle(width, depth, corner), thick, bevel=0.25 * thick).at(z=height)
     x, y = width / 2 - 0.1 - corner / 4, depth / 2 - 0.1 - corner / 4
     splay = draws.uniform(0, 0.1)
-    ends = [((x, at, height), (x + splay, at + np.sign(at) * splay, 0)) for at in (-y, y)]
+    ends = [((x, at, height - 0.8 * leg), (x + splay, at + np.sign(at) * splay, 0)) for at in (-y, y)]
     legs = both_sides(*(tube(line, [leg, draws.uniform(0.5, 1.0) * leg]) for line in ends))
     drawer_width, drawer_height = draws.uniform(0.4, 0.6) * width, draws.uniform(0.13, 0.2)
     open_by = draws.uniform(0.02, 0.2)
     centre = side * (x - 0.05 - drawer_width / 2)
-    drawer = box(drawer_width, 0.7 * depth, drawer_height).at(centre, -0.15 * depth - open_by, height - drawer_height / 2)
+    drawer = box(drawer_width, 0.7 * depth, drawer_height).at(
+        centre, -0.15 * depth - open_by, height - drawer_height / 2
+    )
     knob_at = -0.5 * depth - open_by - 0.02
-    knob = lathe([(0, 0), (0.014, 0), (0.03, 0.04), (0, 0.055)], 12).turned("x", 90).at(centre, knob_at + 0.03, height - drawer_height / 2)
+    knob = (
+        lathe([(0, 0), (0.014, 0), (0.03, 0.04), (0, 0.055)], 12)
+        .turned("x", 90)
+        .at(centre, knob_at + 0.03, height - drawer_height / 2)
+    )
     shelf_height = draws.uniform(0.25, 0.45) * height
     shelf = box(0.4 * width, 2 * y, 0.04).at(-side * (x - 0.2 * width), 0, shelf_height)
     parts = [
@@ -163,11 +180,18 @@ def desk(draws: Draws) -> list[Part]:
         parts.append(part("stand", DARK_STEEL, *(mesh.at(at, 0.1, height + 0.035) for mesh in stand)))
         bezel = box(screen, 0.05, size).at(at, 0.08, height + raised + size / 2)
         parts.append(part("bezel", body_colour, bezel))
-        parts.append(part("screen", screen_colour, box(screen - 0.06, 0.03, size - 0.06).at(at, 0.056, height + raised + size / 2)))
+        parts.append(
+            part(
+                "screen", screen_colour, box(screen - 0.06, 0.03, size - 0.06).at(at, 0.056, height + raised + size / 2)
+            )
+        )
     else:
         tall = draws.uniform(0.3, 0.5)
         boards = [box(width - 0.08, 0.22, 0.03).at(0, depth / 2 - 0.13, height + tall)]
-        boards += [box(0.03, 0.2, tall).at(x, depth / 2 - 0.13, height + tall / 2 + 0.01) for x in (-width / 2 + 0.07, side * 0.15, width / 2 - 0.07)]
+        boards += [
+            box(0.03, 0.2, tall).at(x, depth / 2 - 0.13, height + tall / 2 + 0.01)
+            for x in (-width / 2 + 0.07, side * 0.15, width / 2 - 0.07)
+        ]
         parts.append(part("hutch", screen_colour, *boards))
     return parts
 
@@ -175,8 +199,8 @@ def desk(draws: Draws) -> list[Part]:
 def bed(draws: Draws) -> list[Part]:
     """The foot end is the front; one corner of the blanket is turned back."""
     frame_colour, blanket_colour, pillow_colour = draws.palette(3)
-    width, length = draws.uniform(0.9, 1.9), draws.uniform(1.8, 2.2)
-    raised, head, foot = draws.uniform(0.25, 0.45), draws.uniform(0.8, 1.25), draws.uniform(0.1, 0.3)
+    width, length = draws.uniform(0.9, 1.8), draws.uniform(1.6, 2.0)
+    raised, head, foot = draws.uniform(0.25, 0.4), draws.uniform(1.0, 1.5), draws.uniform(0.02, 0.14)
     frame = [
         box(width, length, 0.16).at(z=raised),
         box(width + 0.06, 0.07, head).at(0, length / 2, head / 2),
@@ -184,10 +208,13 @@ def bed(draws: Draws) -> list[Part]:
     ]
     mattress = box(width - 0.06, length - 0.12, 0.24, 0.05).at(z=raised + 0.14)
     cover = draws.uniform(0.55, 0.72) * length
-    blanket = box(width - 0.01, cover, 0.26, 0.06).at(0, -length / 2 + 0.05 + cover / 2, raised + 0.165)
+    blanket = box(width - 0.01, cover, 0.26, 0.055).at(0, -length / 2 + 0.05 + cover / 2, raised + 0.165)
     count = 2 if width > 1.3 else 1
     places = (np.arange(count) + 0.5) / count * (width - 0.1) - (width - 0.1) / 2
-    pillows = [box(0.85 * (width - 0.1) / count, 0.4, 0.15, 0.05).turned("x", 18).at(x, length / 2 - 0.32, raised + 0.35) for x in places]
+    pillows = [
+        box(0.85 * (width - 0.1) / count, 0.4, 0.15, 0.05).turned("x", 18).at(x, length / 2 - 0.32, raised + 0.35)
+        for x in places
+    ]
     side = draws.choice((-1, 1))
     flap = box(0.3 * width, 0.34, 0.06, 0.02).turned("z", 20 * side)
     flap_at = (side * 0.32 * width, -length / 2 + cover - 0.1, raised + 0.31)
@@ -199,7 +226,12 @@ def bed(draws: Draws) -> list[Part]:
         part("flap", pillow_colour, flap.at(*flap_at)),
     ]
     if draws.chance(0.6):
-        posts = both_sides(*(cylinder(0.045, tall, segments=12).at(width / 2 + 0.02, y, tall / 2) for y, tall in ((length / 2, head + 0.12), (-length / 2, raised + foot + 0.1))))
+        posts = both_sides(
+            *(
+                cylinder(0.045, tall, segments=12).at(width / 2 + 0.02, y, tall / 2)
+                for y, tall in ((length / 2, head + 0.12), (-length / 2, raised + foot + 0.1))
+            )
+        )
         parts.append(part("posts", draws.palette(1, frame_colour, blanket_colour)[0], *posts))
     return parts
 
@@ -217,14 +249,33 @@ def lamp(draws: Draws) -> list[Part]:
     joints = [cylinder(2.2 * rod, 3.4 * rod, segments=14).along("x").at(*place) for place in (elbow, tip)]
     wide, tall, neck = draws.uniform(0.13, 0.22), draws.uniform(0.18, 0.3), draws.uniform(0.03, 0.07)
     thin = 0.012
-    bell = [(0, 0), (neck, 0), (wide * draws.uniform(0.6, 1.0), -0.55 * tall), (wide, -tall), (wide - thin, -tall), (neck, -0.3 * tall), (0, -0.3 * tall)]
+    bell = [
+        (0, 0),
+        (neck, 0),
+        (wide * draws.uniform(0.6, 1.0), -0.55 * tall),
+        (wide, -tall),
+        (wide - thin, -tall),
+        (neck, -0.3 * tall),
+        (0, -0.3 * tall),
+    ]
     tilt = draws.uniform(-60, -25)
     shade = lathe(bell, 24).turned("x", tilt).at(*tip)
-    bulb = lathe([(0, -0.85 * tall), (0.05, -0.8 * tall), (0.06, -0.68 * tall), (0.02, -0.26 * tall), (0, -0.26 * tall)], 14)
+    bulb = lathe(
+        [(0, -0.85 * tall), (0.05, -0.8 * tall), (0.06, -0.68 * tall), (0.02, -0.26 * tall), (0, -0.26 * tall)], 14
+    )
     if draws.chance():
         base = cylinder(base_radius, base_height, 0.8 * base_radius, segments=24).at(z=base_height / 2)
     else:
-        base = lathe([(0, 0), (base_radius, 0), (0.9 * base_radius, 0.4 * base_height), (0.3 * base_radius, base_height), (0, base_height)], 24)
+        base = lathe(
+            [
+                (0, 0),
+                (base_radius, 0),
+                (0.9 * base_radius, 0.4 * base_height),
+                (0.3 * base_radius, base_height),
+                (0, base_height),
+            ],
+            24,
+        )
     return [
         part("base", base_colour, base),
         part("arms", arm_colour, *arms),

@@ -28,16 +28,29 @@ def mug(draws: Draws) -> list[Part]:
     flare, belly, thin = draws.uniform(0.82, 1.2), draws.uniform(-0.04, 0.08), 0.045
     shape = spline([(wide * flare**-0.5, 0.03), (wide + belly, 0.45 * tall), (wide * flare**0.5, tall)], 7)
     rim = shape[-1, 0] - thin
-    wall = lathe([(0, 0), (0.9 * shape[0, 0], 0), *shape, (rim, tall), *(shape[-2:1:-1] - (thin, 0)), (0, 0.3 * tall)], 28)
+    wall = lathe(
+        [(0, 0), (0.9 * shape[0, 0], 0), *shape, (rim, tall), *(shape[-2:1:-1] - (thin, 0)), (0, 0.3 * tall)], 28
+    )
     level = draws.uniform(0.7, 0.88)
     surface = np.interp(level * tall, shape[:, 1], shape[:, 0]) - 0.4 * thin
     bulge, low, high = draws.uniform(0.22, 0.36), draws.uniform(0.18, 0.3), draws.uniform(0.68, 0.85)
     radius = np.interp([low * tall, high * tall], shape[:, 1], shape[:, 0]) - 0.5 * thin
     square = draws.chance(0.4)
     outer = max(radius) + bulge
-    knots = [(radius[1], 0, high * tall), (outer - 0.02, 0, high * tall + 0.01), (outer, 0, low * tall), (radius[0], 0, low * tall)]
+    knots = [
+        (radius[1], 0, high * tall),
+        (outer - 0.02, 0, high * tall + 0.01),
+        (outer, 0, low * tall),
+        (radius[0], 0, low * tall),
+    ]
     if not square:
-        knots = [(radius[1], 0, high * tall), (outer - 0.06, 0, high * tall + 0.02), (outer, 0, 0.55 * tall), (outer - 0.1, 0, low * tall + 0.03), (radius[0], 0, low * tall)]
+        knots = [
+            (radius[1], 0, high * tall),
+            (outer - 0.06, 0, high * tall + 0.02),
+            (outer, 0, 0.55 * tall),
+            (outer - 0.1, 0, low * tall + 0.03),
+            (radius[0], 0, low * tall),
+        ]
     handle = tube(spline(knots, 16), draws.uniform(0.045, 0.07), around=10)
     middle = draws.uniform(0.42, 0.6) * tall
     at = float(np.interp(middle, shape[:, 1], shape[:, 0]))
@@ -50,7 +63,9 @@ def mug(draws: Draws) -> list[Part]:
     if style == "disc":
         badge = ellipsoid(0.17, 0.06, 0.17).at(0, -at + 0.015, middle)
     elif style == "square":
-        badge = loft(np.array([np.column_stack([at_x, np.full(4, y), at_z]) for y, at_x, at_z in _badge_rings(0.16, at, middle)]))
+        badge = loft(
+            np.array([np.column_stack([at_x, np.full(4, y), at_z]) for y, at_x, at_z in _badge_rings(0.16, at, middle)])
+        )
     else:
         angles = np.radians(np.linspace(205, 335, 20))
         badge = tube(np.column_stack([at * np.cos(angles), at * np.sin(angles), np.full(20, middle)]), 0.045)
@@ -74,28 +89,62 @@ def teapot(draws: Draws) -> list[Part]:
     pot = lathe([(0, 0), (foot * wide - 0.04, 0), *body, (0, tall + 0.02)], 28)
     knob = draws.uniform(0.05, 0.09)
     dome = draws.uniform(0.06, 0.22)
-    lid = lathe([(0, -0.04), (mouth * wide + 0.02, -0.02), (mouth * wide + 0.02, 0.03), *spline([(mouth * wide, 0.04), (0.6 * mouth * wide, 0.8 * dome + 0.02), (0.03, dome + 0.05)], 5), (0, dome + 0.06)], 28)
+    lid = lathe(
+        [
+            (0, -0.04),
+            (mouth * wide + 0.02, -0.02),
+            (mouth * wide + 0.02, 0.03),
+            *spline([(mouth * wide, 0.04), (0.6 * mouth * wide, 0.8 * dome + 0.02), (0.03, dome + 0.05)], 5),
+            (0, dome + 0.06),
+        ],
+        28,
+    )
     reach, lift = draws.uniform(0.3, 0.48), draws.uniform(0.75, 1.05) * tall
     low = draws.uniform(0.22, 0.4) * tall
-    spout_path = spline([(-0.8 * wide, 0, low), (-wide - 0.4 * reach, 0, low + 0.12), (-wide - 0.6 * reach, 0, 0.8 * lift), (-wide - reach, 0, lift)], 12)
+    spout_path = spline(
+        [
+            (-0.8 * wide, 0, low),
+            (-wide - 0.4 * reach, 0, low + 0.12),
+            (-wide - 0.6 * reach, 0, 0.8 * lift),
+            (-wide - reach, 0, lift),
+        ],
+        12,
+    )
     spout = tube(spout_path, np.linspace(0.15, 0.06, 12), around=12)
     if draws.chance(0.3):  # a basket handle over the top
         arch = draws.uniform(0.35, 0.5)
-        loop = [(-0.7 * wide, 0, 0.8 * tall), (-0.6 * wide, 0, tall + 0.7 * arch), (0, 0, tall + arch), (0.6 * wide, 0, tall + 0.7 * arch), (0.7 * wide, 0, 0.8 * tall)]
+        loop = [
+            (-0.7 * wide, 0, 0.8 * tall),
+            (-0.6 * wide, 0, tall + 0.7 * arch),
+            (0, 0, tall + arch),
+            (0.6 * wide, 0, tall + 0.7 * arch),
+            (0.7 * wide, 0, 0.8 * tall),
+        ]
     else:
         bulge = draws.uniform(0.3, 0.42)
-        loop = [(0.7 * wide, 0, 0.82 * tall), (wide + 0.85 * bulge, 0, 0.9 * tall), (wide + bulge, 0, 0.5 * tall), (0.85 * wide, 0, 0.22 * tall)]
+        loop = [
+            (0.7 * wide, 0, 0.82 * tall),
+            (wide + 0.85 * bulge, 0, 0.9 * tall),
+            (wide + bulge, 0, 0.5 * tall),
+            (0.85 * wide, 0, 0.22 * tall),
+        ]
     centre, petals = 0.42 * tall, draws.integer(4, 6)
     out = float(np.interp(centre, body[:, 1], body[:, 0]))
     flower = []
     for step in range(petals):
         angle = 2 * np.pi * step / petals
-        flower.append(ellipsoid(0.065, 0.09, 0.065, 10).at(0.105 * np.cos(angle), -out + 0.04, centre + 0.105 * np.sin(angle)))
+        flower.append(
+            ellipsoid(0.075, 0.12, 0.075, 10).at(0.105 * np.cos(angle), -out + 0.04, centre + 0.105 * np.sin(angle))
+        )
     return [
         part("pot", paint, pot),
         part("lid", lid_colour, lid.at(z=tall), ellipsoid(knob, knob, 0.9 * knob).at(z=tall + dome + 0.07)),
         part("spout", paint if draws.chance() else lid_colour, spout),
-        part("handle", trim if draws.chance() else lid_colour, tube(spline(loop, 18), draws.uniform(0.045, 0.065), around=10)),
+        part(
+            "handle",
+            trim if draws.chance() else lid_colour,
+            tube(spline(loop, 18), draws.uniform(0.045, 0.065), around=10),
+        ),
         part("flower", trim, *flower),
         part("stamen", CREAM, ellipsoid(0.05, 0.1, 0.05, 10).at(0, -out + 0.02, centre)),
         part("foot", lid_colour, torus(foot * wide - 0.02, 0.03, 28).at(z=0.015)),
@@ -106,44 +155,98 @@ def guitar(draws: Draws) -> list[Part]:
     """Upright, strings in front; electric ones have horns and knobs."""
     top_colour, side_colour, neck_colour, trim = draws.palette(4)
     electric = draws.chance()
-    length, wide, deep = draws.uniform(0.95, 1.2), draws.uniform(0.42, 0.5), draws.uniform(0.09, 0.13) if electric else draws.uniform(0.2, 0.28)
+    length, wide, deep = (
+        draws.uniform(0.95, 1.2),
+        draws.uniform(0.42, 0.5),
+        draws.uniform(0.2, 0.27) if electric else draws.uniform(0.3, 0.4),
+    )
     waist, upper = draws.uniform(0.5, 0.72) * wide, draws.uniform(0.68, 0.85) * wide
-    right = [(0.0, 0.0), (0.75 * wide, 0.06), (wide, 0.28 * length), (waist, 0.56 * length), (upper, 0.8 * length)]
+    right = [(0.0, 0.0), (0.75 * wide, 0.06), (wide, 0.28 * length), (waist, 0.56 * length)]
+    left = [(-waist, 0.56 * length), (-wide, 0.28 * length), (-0.75 * wide, 0.06)]
     if electric:
         horn = draws.uniform(0.98, 1.12) * length
-        knots = [*right, (0.78 * upper, 0.93 * length), (0.26, 0.86 * length), (0.1, 0.78 * length), (-0.1, 0.78 * length), (-0.25, 0.88 * length), (-0.75 * upper, horn)]
+        knots = [*right, (0.95 * upper, 0.78 * length), (0.86 * upper, 0.92 * length), (0.17, 0.76 * length)]
+        knots += [(-0.14, 0.78 * length), (-0.74 * upper, horn), (-upper, 0.9 * length), *left]
     else:
         cut = draws.chance(0.4)
-        knots = [*right, (0.3, 0.84 * length) if cut else (0.55 * upper, length), (0.0, 1.0 * length), (-0.55 * upper, length)]
-    knots += [(-upper, 0.8 * length), (-waist, 0.56 * length), (-wide, 0.28 * length), (-0.75 * wide, 0.06)]
+        shoulder = (0.5 * upper, 0.86 * length) if cut else (0.6 * upper, 0.97 * length)
+        knots = [*right, (upper, 0.8 * length), shoulder, (0.0, 0.98 * length)]
+        knots += [(-0.6 * upper, 0.97 * length), (-upper, 0.8 * length), *left]
     outline = closed_spline(knots, 44)
-    neck_top, half = length + draws.uniform(0.75, 1.0), 0.055
+    neck_top, half = length + draws.uniform(0.5, 0.8), 0.06
     neck_foot = 0.62 * length
     front = -deep / 2
     parts = [
-        part("body", side_colour, extrude(outline, deep, axis="y", bevel=0.02)),
-        part("top", top_colour, extrude(outline * 0.93 + (0, 0.035 * length), 0.04, axis="y", bevel=0.01).at(y=front)),
-        part("neck", neck_colour, box(2 * half, 0.07, neck_top - neck_foot, 0.015).at(0, front - 0.035, (neck_top + neck_foot) / 2)),
-        part("frets", STEEL, *(box(2 * half + 0.004, 0.02, 0.012, 0.003).at(0, front - 0.067, neck_top - 0.09 - (neck_top - length) * (1 - 0.9**step)) for step in range(1, 9))),
+        part("body", side_colour, extrude(outline, deep, axis="y", bevel=0.008)),
+        part("top", top_colour, extrude(outline * 0.95 + (0, 0.025 * length), 0.05, axis="y", bevel=0.012).at(y=front)),
+        part(
+            "neck",
+            neck_colour,
+            box(2 * half, 0.07, neck_top - neck_foot, 0.015).at(0, front - 0.03, (neck_top + neck_foot) / 2),
+        ),
+        part(
+            "frets",
+            STEEL,
+            *(
+                box(2 * half + 0.004, 0.02, 0.012, 0.003).at(
+                    0, front - 0.067, neck_top - 0.09 - (neck_top - length) * (1 - 0.9**step)
+                )
+                for step in range(1, 9)
+            ),
+        ),
     ]
     lean = draws.uniform(-0.06, 0.06)
     head = [(-0.06, 0), (0.06, 0), (0.1, 0.1), (0.09 + lean, 0.3), (-0.04 + lean, 0.34), (-0.1, 0.1)]
-    parts.append(part("head", side_colour if draws.chance() else trim, extrude(head, 0.06, axis="y", bevel=0.01).at(0, front - 0.01, neck_top - 0.01)))
-    pegs = [cylinder(0.026, 0.1, segments=10).along("x").at(side * 0.12, front - 0.01, neck_top + 0.1 + 0.07 * step) for side in ((-1, 1) if not electric else (-1,)) for step in range(3)]
+    parts.append(
+        part(
+            "head",
+            side_colour if draws.chance() else trim,
+            extrude(head, 0.06, axis="y", bevel=0.01).at(0, front - 0.01, neck_top - 0.01),
+        )
+    )
+    pegs = [
+        cylinder(0.026, 0.1, segments=10).along("x").at(side * 0.12, front - 0.01, neck_top + 0.1 + 0.07 * step)
+        for side in ((-1, 1) if not electric else (-1,))
+        for step in range(3)
+    ]
     parts.append(part("pegs", STEEL, *pegs))
     bridge = 0.26 * length
     parts.append(part("bridge", neck_colour, box(0.3, 0.06, 0.06).at(0, front - 0.02, bridge)))
     if electric:
         pickups = [box(0.26, 0.05, 0.06).at(0, front - 0.03, bridge + step) for step in (0.13, 0.27)]
         parts.append(part("pickups", DARK_STEEL, *pickups))
-        parts.append(part("knobs", trim, *(cylinder(0.032, 0.06, segments=12).along("y").at(0.5 * wide + 0.05 * step, front - 0.03, 0.2 * length - 0.09 * step) for step in range(draws.integer(2, 3)))))
-        guard = closed_spline([(0.08, 0.3 * length), (0.6 * wide, 0.32 * length), (0.66 * waist, 0.55 * length), (0.6 * upper, 0.74 * length), (0.1, 0.68 * length)], 20)
+        parts.append(
+            part(
+                "knobs",
+                trim,
+                *(
+                    cylinder(0.032, 0.06, segments=12)
+                    .along("y")
+                    .at(0.5 * wide + 0.05 * step, front - 0.03, 0.2 * length - 0.09 * step)
+                    for step in range(draws.integer(2, 3))
+                ),
+            )
+        )
+        guard = closed_spline(
+            [
+                (0.08, 0.3 * length),
+                (0.6 * wide, 0.32 * length),
+                (0.66 * waist, 0.55 * length),
+                (0.6 * upper, 0.74 * length),
+                (0.1, 0.68 * length),
+            ],
+            20,
+        )
         parts.append(part("guard", trim, extrude(guard, 0.02, axis="y", bevel=0.004).at(y=front - 0.022)))
     else:
         radius = draws.uniform(0.13, 0.17)
-        parts.append(part("hole", DARK_STEEL, cylinder(radius, 0.03, segments=24).along("y").at(0, front - 0.012, 0.56 * length)))
+        parts.append(
+            part("hole", DARK_STEEL, cylinder(radius, 0.03, segments=24).along("y").at(0, front - 0.012, 0.56 * length))
+        )
         parts.append(part("rosette", trim, torus(radius + 0.01, 0.022).along("y").at(0, front - 0.02, 0.56 * length)))
-        guard = closed_spline([(0.14, 0.42 * length), (0.3, 0.36 * length), (0.32, 0.5 * length), (0.2, 0.54 * length)], 16)
+        guard = closed_spline(
+            [(0.14, 0.42 * length), (0.3, 0.36 * length), (0.32, 0.5 * length), (0.2, 0.54 * length)], 16
+        )
         parts.append(part("guard", trim, extrude(guard, 0.016, axis="y", bevel=0.004).at(y=front - 0.022)))
     return parts
 
@@ -154,10 +257,22 @@ def camera(draws: Draws) -> list[Part]:
     width, height, deep = draws.uniform(0.9, 1.25), draws.uniform(0.5, 0.75), draws.uniform(0.28, 0.42)
     band = draws.uniform(0.2, 0.32) * height
     body = extrude(rounded_rectangle(width, deep, 0.35 * deep), height, bevel=0.03)
-    cap = extrude(rounded_rectangle(width + 0.03, deep + 0.03, 0.36 * deep), band, bevel=0.03).at(z=(height - band) / 2 + 0.02)
+    cap = extrude(rounded_rectangle(width + 0.03, deep + 0.03, 0.36 * deep), band, bevel=0.03).at(
+        z=(height - band) / 2 + 0.02
+    )
     lens_at = draws.uniform(-0.12, 0.08) * width
     radius, reach = draws.uniform(0.3, 0.42) * height, draws.uniform(0.16, 0.6)
-    steps = [(0, 0), (1.1 * radius, 0), (1.1 * radius, 0.3 * reach), (radius, 0.34 * reach), (0.94 * radius, 0.8 * reach), (radius, reach), (0.8 * radius, reach), (0.7 * radius, 0.85 * reach), (0, 0.85 * reach)]
+    steps = [
+        (0, 0),
+        (1.1 * radius, 0),
+        (1.1 * radius, 0.3 * reach),
+        (radius, 0.34 * reach),
+        (0.94 * radius, 0.8 * reach),
+        (radius, reach),
+        (0.8 * radius, reach),
+        (0.7 * radius, 0.85 * reach),
+        (0, 0.85 * reach),
+    ]
     place = (lens_at, -deep / 2 + 0.02, -0.08 * height)
     barrel = lathe(steps, 24).turned("x", 90).at(*place)
     ring = torus(1.03 * radius, 0.028, 28).along("y").at(place[0], place[1] - 0.62 * reach, place[2])
@@ -177,13 +292,19 @@ def camera(draws: Draws) -> list[Part]:
         roof = [(-0.2, -0.05), (0.2, -0.05), (0.15, 0.13), (0.07, 0.2), (-0.07, 0.2), (-0.15, 0.13)]
         parts.append(part("prism", metal, extrude(roof, 0.9 * deep, axis="y", bevel=0.03).at(lens_at, -0.03, top)))
     elif style == "finder":
-        parts.append(part("finder", GLASS, box(0.2, 0.08, 0.11).at(0.3 * width, -deep / 2 - 0.01, height / 2 - 0.5 * band + 0.02)))
-        parts.append(part("shoe", DARK_STEEL, box(0.16, 0.2, 0.06).at(lens_at, 0, top + 0.01)))
+        parts.append(
+            part(
+                "finder", GLASS, box(0.2, 0.08, 0.11).at(0.3 * width, -deep / 2 - 0.01, height / 2 - 0.5 * band + 0.02)
+            )
+        )
+        parts.append(part("shoe", DARK_STEEL, box(0.16, 0.2, 0.06).at(lens_at, 0, top + 0.014)))
     else:
         parts.append(part("flash", leather, box(0.34, 0.2, 0.3, 0.03).at(0.05, 0, top + 0.16)))
         parts.append(part("lamp", CREAM, box(0.28, 0.06, 0.2).at(0.05, -0.1, top + 0.18)))
     if draws.chance(0.6):
-        grip = extrude(rounded_rectangle(0.2, 0.2, 0.07), 0.9 * height, bevel=0.03).at(-width / 2 + 0.13, -deep / 2 - 0.02, -0.03)
+        grip = extrude(rounded_rectangle(0.2, 0.2, 0.07), 0.9 * height, bevel=0.03).at(
+            -width / 2 + 0.13, -deep / 2 - 0.02, -0.03
+        )
         parts.append(part("grip", DARK_STEEL, grip))
     return parts
 
@@ -203,23 +324,52 @@ def shoe(draws: Draws) -> list[Part]:
     # rows of sections across the shoe, from toe to heel: flat below, round above
     angles = np.radians(np.linspace(-25, 205, 15))
     table = spline(np.column_stack([y, half, top, inward]), 20)
-    rings = [np.column_stack([w * np.cos(angles) * (1 - 0.18 * np.clip(np.sin(angles), 0, 1)) + m, np.full(15, at), thick + (t - thick) * np.clip(np.sin(angles), -0.1, 1)]) for at, w, t, m in table]
+    rings = [
+        np.column_stack(
+            [
+                w * np.cos(angles) * (1 - 0.18 * np.clip(np.sin(angles), 0, 1)) + m,
+                np.full(15, at),
+                thick + (t - thick) * np.clip(np.sin(angles), -0.1, 1),
+            ]
+        )
+        for at, w, t, m in table
+    ]
     blunt = [ring.mean(axis=0) * 0.3 + ring * 0.7 for ring in (rings[0], rings[-1])]
     upper = loft(np.array([blunt[0], *rings, blunt[1]]), smooth=True)
-    edge = np.concatenate([table[:, [3, 0]] + table[:, [1]] * (1.12, 0), (table[:, [3, 0]] - table[:, [1]] * (1.12, 0))[::-1]])
+    edge = np.concatenate(
+        [table[:, [3, 0]] + table[:, [1]] * (1.12, 0), (table[:, [3, 0]] - table[:, [1]] * (1.12, 0))[::-1]]
+    )
     edge[[0, -1], 1] -= 0.03
     edge[[19, 20], 1] += 0.03
     sole = extrude(edge, thick, bevel=0.02).at(z=thick / 2)
     shaft_at = 0.27 * length
-    radius = 0.19 if boot else 0.17
+    radius = draws.uniform(1.0, 1.12) * wide
     lean = draws.uniform(0, 0.08)
-    shaft = tube([(-bend * 0.4, shaft_at - 0.03, thick + 0.18), (-bend * 0.3, shaft_at, thick + 0.5 * ankle), (0, shaft_at + lean, thick + ankle)], [radius, 0.92 * radius, radius], around=18, wide=0.82)
-    hole = ellipsoid(0.68 * radius, 0.78 * radius, 0.07).at(0, shaft_at + lean, thick + ankle + 0.46 * radius)
+    shaft = tube(
+        [
+            (-bend * 0.4, shaft_at - 0.03, thick + 0.18),
+            (-bend * 0.3, shaft_at, thick + 0.5 * ankle),
+            (0, shaft_at + lean, thick + ankle),
+        ],
+        [1.15 * radius, 0.95 * radius, 1.1 * radius],
+        around=18,
+        wide=0.8,
+    )
+    hole = ellipsoid(0.6 * radius, 0.74 * radius, 0.03).at(0, shaft_at + lean, thick + ankle + 0.545 * radius)
     laces = []
     for step in range(4):
         share = step / 3
         row = spline(np.column_stack([y, half, top, inward]), 41)[13 + 4 * step]
-        laces.append(tube([(row[3] - 0.55 * row[1], row[0], row[2] - 0.05), (row[3], row[0] - 0.01, row[2] + 0.005), (row[3] + 0.55 * row[1], row[0], row[2] - 0.05)], 0.022 - 0.004 * share))
+        laces.append(
+            tube(
+                [
+                    (row[3] - 0.55 * row[1], row[0], row[2] - 0.05),
+                    (row[3], row[0] - 0.01, row[2] + 0.005),
+                    (row[3] + 0.55 * row[1], row[0], row[2] - 0.05),
+                ],
+                0.022 - 0.004 * share,
+            )
+        )
     side = float(np.sign(bend))
     patch = ellipsoid(0.05, 0.17, 0.09).at(inward[4] + side * 0.66 * wide, 0.08 * length, thick + 0.17)
     return [
@@ -229,7 +379,11 @@ def shoe(draws: Draws) -> list[Part]:
         part("lining", DARK_STEEL, hole),
         part("laces", lace_colour, *laces),
         part("patch", patch_colour, patch),
-        part("toe cap", lace_colour if draws.chance() else patch_colour, ellipsoid(0.72 * wide, 0.13, 0.6 * toe).at(inward[1], -0.43 * length, thick + 0.28 * toe)),
+        part(
+            "toe cap",
+            lace_colour if draws.chance() else patch_colour,
+            ellipsoid(0.72 * wide, 0.13, 0.6 * toe).at(inward[1], -0.43 * length, thick + 0.28 * toe),
+        ),
         part("heel", patch_colour, box(1.1 * wide, 0.1, 0.3, 0.03).at(inward[-1], 0.47 * length, thick + 0.17)),
     ]
 
@@ -242,9 +396,17 @@ def house(draws: Draws) -> list[Part]:
     gable_front = draws.chance()
     across, along = (width, deep) if gable_front else (deep, width)
     rise = 0.5 * pitch * across
-    wall = [(-across / 2, 0), (across / 2, 0), (across / 2, tall), (0, tall + rise), (-across / 2, tall)]
+    eaves, ridge = tall - 0.01, tall + rise - 0.01  # just below the underside of the roof
+    wall = [(-across / 2, 0), (across / 2, 0), (across / 2, eaves), (0, ridge), (-across / 2, eaves)]
     low = tall - over * pitch
-    roof = [(-across / 2 - over, low), (0, tall + rise), (across / 2 + over, low), (across / 2 + over, low + thick), (0, tall + rise + thick), (-across / 2 - over, low + thick)]
+    roof = [
+        (-across / 2 - over, low),
+        (0, tall + rise),
+        (across / 2 + over, low),
+        (across / 2 + over, low + thick),
+        (0, tall + rise + thick),
+        (-across / 2 - over, low + thick),
+    ]
     axis = "y" if gable_front else "x"
     side, front = draws.choice((-1, 1)), -deep / 2
     door_at, door_tall = side * draws.uniform(0.12, 0.26) * width, min(0.62, 0.72 * tall)
@@ -272,12 +434,25 @@ def house(draws: Draws) -> list[Part]:
     ]
     if draws.chance(0.4):  # a lean-to shed on the chimney's side
         shed = [(0.0, 0.0), (0.0, 0.62 * tall), (0.55, 0.42 * tall), (0.55, 0.0)]
-        lean_to = extrude(shed, 0.66 * deep, axis="y", bevel=0.02).scaled(x=-side).at(-side * (width / 2 - 0.02), 0.1 * deep, 0.012)
+        lean_to = (
+            extrude(shed, 0.66 * deep, axis="y", bevel=0.02)
+            .scaled(x=-side)
+            .at(-side * (width / 2 - 0.02), 0.1 * deep, 0.012)
+        )
         parts.append(part("shed", door_colour, lean_to))
     if draws.chance(0.4):
         porch = [box(0.6, 0.34, 0.06).turned("x", 14).at(door_at, front - 0.14, door_tall + 0.12)]
-        porch += [box(0.05, 0.05, door_tall + 0.08).at(door_at + x, front - 0.26, (door_tall + 0.08) / 2) for x in (-0.25, 0.25)]
+        porch += [
+            box(0.05, 0.05, door_tall + 0.08).at(door_at + x, front - 0.26, (door_tall + 0.08) / 2)
+            for x in (-0.25, 0.25)
+        ]
         parts.append(part("porch", roof_colour, *porch))
     if draws.chance(0.3):
-        parts.append(part("gutter", STEEL, *both_sides(box(0.05, 0.05, 0.96 * tall).at(width / 2 + 0.012, front + 0.09, 0.48 * tall))))
+        parts.append(
+            part(
+                "gutter",
+                STEEL,
+                *both_sides(box(0.05, 0.05, 0.96 * tall).at(width / 2 + 0.012, front + 0.09, 0.48 * tall)),
+            )
+        )
     return parts

@@ -6,6 +6,8 @@ support rings next to their sharp edges, so that interpolated normals stay flat 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,7 +58,7 @@ def part(name: str, colour: tuple[float, float, float], *meshes: Mesh) -> Part:
     faces: list[Face] = []
     offset = 0
     for mesh in meshes:
-        faces.extend(tuple(vertex + offset for vertex in face) for face in mesh.faces)
+        faces += [tuple([vertex + offset for vertex in face]) for face in mesh.faces] if offset else mesh.faces
         offset += len(mesh.vertices)
     vertices = np.concatenate([mesh.vertices for mesh in meshes])
     return Part(name, vertices, tuple(faces), colour, meshes[0].smooth)
@@ -72,59 +74,61 @@ def loft(rings: np.ndarray, smooth: bool = False, closed: bool = False) -> Mesh:
 
     An end ring whose points coincide becomes a single vertex. The orientation is made outward.
     """
-    count, around = rings.shape[:2]
-    grid = np.arange(count * around).reshape(count, around)
-    following = np.roll(grid, -1, axis=1)
-    upper = np.roll(np.arange(count), -1) if closed else np.arange(1, count)
-    lower = np.arange(len(upper))
-    quads = np.stack([grid[lower], following[lower], following[upper], grid[upper]], axis=-1).reshape(-1, 4)
+    first, last = (not closed and np.ptp(rings[end], axis=0).max() < 1e-9 for end in (0, -1))
     points = rings.reshape(-1, 3)
-    caps = [] if closed else [grid[0, ::-1], grid[-1]]
-    triangles = np.concatenate([_fan(quads), *(_fan(cap[None]) for cap in caps)])
+    if first:
+        points = points[rings.shape[1] - 1 :]
+    if last:
+        points = points[: len(points) - rings.shape[1] + 1]
+    faces, triangles = _lofted(*rings.shape[:2], closed, first, last, False)
     if _volume(points, triangles) < 0:
-        quads, caps = quads[:, ::-1], [cap[::-1] for cap in caps]
-    faces = list(map(tuple, quads.tolist())) + [tuple(cap.tolist()) for cap in caps]
-    if not closed:
-        points, faces = _weld_poles(points, faces, grid)
-    return Mesh(points, tuple(faces), smooth)
+        faces, triangles = _lofted(*rings.shape[:2], closed, first, last, True)
+    return Mesh(points, faces, smooth)
 
 
-def _weld_poles(points: np.ndarray, faces: list[Face], grid: np.ndarray) -> tuple[np.ndarray, list[Face]]:
-    alias = np.arange(len(points))
-    for ring in (grid[0], grid[-1]):
-        if np.ptp(points[ring], axis=0).max() < 1e-9:
-            alias[ring] = ring[0]
-    kept, renumbered = np.unique(alias, return_inverse=True)
-    if len(kept) == len(points):
-        return points, faces
-    names = renumbered.tolist()
-    welded = (tuple(dict.fromkeys(names[vertex] for vertex in face)) for face in faces)
-    return points[kept], [face for face in welded if len(face) > 2]
-
-
-def _fan(polygons: np.ndarray) -> np.ndarray:
-    """Triangles (t, 3) of polygons (p, m)."""
-    first = np.broadcast_to(polygons[:, :1], polygons[:, 1:-1].shape)
-    return np.stack([first, polygons[:, 1:-1], polygons[:, 2:]], axis=-1).reshape(-1, 3)
+@lru_cache(maxsize=512)
+def _lofted(
+    count: int, around: int, closed: bool, first: bool, last: bool, flipped: bool
+) -> tuple[tuple[Face, ...], np.ndarray]:
+    """Faces of a loft and their triangles (t, 3); `first` and `last`: that end ring is a single vertex."""
+    kept = np.ones((count, around), dtype=bool)
+    kept[[end for end, pole in ((0, first), (-1, last)) if pole], 1:] = False
+    grid = np.cumsum(kept).reshape(count, around) - 1  # all indices of a pole are the same
+    lower, upper = (grid, np.roll(grid, -1, axis=0)) if closed else (grid[:-1], grid[1:])
+    bands = list(np.stack([lower, np.roll(lower, -1, axis=1), np.roll(upper, -1, axis=1), upper], axis=-1))
+    if first:
+        bands[0] = bands[0][:, 1:]
+    if last:
+        bands[-1] = bands[-1][:, :3]
+    if not closed and not first:
+        bands.append(grid[:1, ::-1])
+    if not closed and not last:
+        bands.append(grid[-1:])
+    if flipped:
+        bands = [band[:, ::-1] for band in bands]
+    faces = tuple(tuple(face) for band in bands for face in band.tolist())
+    return faces, np.array([(face[0], *pair) for face in faces for pair in pairwise(face[1:])])
 
 
 def _volume(points: np.ndarray, triangles: np.ndarray) -> float:
-    a, b, c = (points[triangles[:, corner]] for corner in range(3))
-    return float(np.einsum("ij,ij->", a, np.cross(b, c)))
+    """Six times the signed volume."""
+    a, b, c = (points[triangles[:, corner]].T for corner in range(3))
+    return float((a * (b[[1, 2, 0]] * c[[2, 0, 1]] - b[[2, 0, 1]] * c[[1, 2, 0]])).sum())
 
 
 def extrude(outline: Points, depth: float, axis: str = "z", bevel: float = 0.0, taper: float = 1.0) -> Mesh:
     """An outline (n, 2) in the other two axes (in x, y, z order) pulled along `axis`, from -depth/2 to depth/2.
 
-    `bevel` chamfers both rims; `taper` scales the outline at the far end about its origin.
+    `bevel` chamfers both rims, less inwards where the outline is too fine for it; `taper` scales the outline at
+    the far end about its origin.
     """
     flat = np.asarray(outline, dtype=float)
-    heights = np.array([-0.5, 0.5]) * depth
-    insets = np.zeros(2)
-    if bevel > 0:
-        heights = np.array([-0.5 * depth, -0.5 * depth + bevel, 0.5 * depth - bevel, 0.5 * depth])
-        insets = np.array([bevel, 0, 0, bevel])
     inward = _inward(flat)
+    heights, insets = np.array([-0.5, 0.5]) * depth, np.zeros(2)
+    if bevel > 0:
+        cut = min(bevel, _deepest(flat, inward))
+        heights = np.array([-0.5 * depth, -0.5 * depth + bevel, 0.5 * depth - bevel, 0.5 * depth])
+        insets = np.array([cut, 0, 0, cut])
     rings = np.empty((len(heights), len(flat), 3))
     planar = [index for index in range(3) if index != _AXES[axis]]
     scales = 1 + (taper - 1) * (heights / depth + 0.5)
@@ -133,20 +137,27 @@ def extrude(outline: Points, depth: float, axis: str = "z", bevel: float = 0.0, 
     return loft(rings)
 
 
+def _deepest(outline: np.ndarray, inward: np.ndarray) -> float:
+    """How far inwards all edges can move and keep a tenth of their lengths: further, the outline crosses itself."""
+    edges = np.concatenate([outline[1:], outline[:1]]) - outline
+    shrinking = (np.concatenate([inward[1:], inward[:1]]) - inward) * -edges
+    return float((0.9 * (edges**2).sum(axis=1) / np.maximum(shrinking.sum(axis=1), 1e-9)).min())
+
+
 def _inward(outline: np.ndarray) -> np.ndarray:
     """Offset (n, 2) that moves every edge of the outline inwards by one."""
-    edges = np.roll(outline, -1, axis=0) - outline
-    normals = np.stack([-edges[:, 1], edges[:, 0]], axis=1) / np.linalg.norm(edges, axis=1, keepdims=True)
-    following = np.roll(outline, -1, axis=0)
+    following = np.concatenate([outline[1:], outline[:1]])
+    edges = following - outline
+    normals = edges[:, ::-1] * (-1, 1) / np.hypot(edges[:, :1], edges[:, 1:])
     if (outline[:, 0] * following[:, 1] - outline[:, 1] * following[:, 0]).sum() < 0:
         normals = -normals
-    before = np.roll(normals, 1, axis=0)
+    before = np.concatenate([normals[-1:], normals[:-1]])
     return (normals + before) / np.maximum(1 + (normals * before).sum(axis=1, keepdims=True), 0.35)
 
 
 def box(x: float, y: float, z: float, bevel: float | None = None, taper: float = 1.0) -> Mesh:
     """A chamfered box about the origin; `taper` scales its top."""
-    cut = 0.08 * min(x, y, z) if bevel is None else bevel
+    cut = min(x, y, z) * 0.08 if bevel is None else min(bevel, 0.3 * min(x, y, z))
     return extrude(rounded_rectangle(x, y, cut, corner=1), z, bevel=cut, taper=taper)
 
 
@@ -240,7 +251,9 @@ def tube(path: Points, radius: float | Sequence[float], around: int = 8, wide: f
     radii = np.broadcast_to(np.asarray(radius, dtype=float), len(points))
     tangents = np.gradient(points, axis=0)
     tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
-    points = np.concatenate([points[:1] - 0.5 * radii[0] * tangents[:1], points, points[-1:] + 0.5 * radii[-1] * tangents[-1:]])
+    points = np.concatenate(
+        [points[:1] - 0.5 * radii[0] * tangents[:1], points, points[-1:] + 0.5 * radii[-1] * tangents[-1:]]
+    )
     tangents = np.concatenate([tangents[:1], tangents, tangents[-1:]])
     radii = np.concatenate([radii[:1] * 0.7, radii, radii[-1:] * 0.7])
     section = superellipse(1, 1, count=around)
@@ -285,7 +298,7 @@ def wheels(radius: float, width: float, *centres: Sequence[float]) -> tuple[tupl
     """Tyres and hubs of wheels that turn about x, one of each at every centre (x, y, z)."""
     half, rim = width / 2, 0.62 * radius
     tread = [(0, -half), (0.85 * radius, -half), (radius, -0.55 * half), (radius, 0.55 * half), (0.85 * radius, half)]
-    tyre = lathe([*tread, (0, half)], 18).along("x")
+    tyre = lathe([*tread, (0, half)], 16).along("x")
     hub = lathe([(0, -1.12 * half), (0.8 * rim, -1.12 * half), (rim, -0.9 * half), (rim, 0.9 * half)]
-                + [(0.8 * rim, 1.12 * half), (0, 1.12 * half)], 14).along("x")  # fmt: skip
+                + [(0.8 * rim, 1.12 * half), (0, 1.12 * half)], 12).along("x")  # fmt: skip
     return tuple(tyre.at(*centre) for centre in centres), tuple(hub.at(*centre) for centre in centres)

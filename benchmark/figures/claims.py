@@ -81,7 +81,7 @@ def layers_differ(results: Results, network: str, split: str) -> Verdict:
 
 
 def control_lines(results: Results, split: str) -> list[str]:
-    """What the controls say, one line per factor: the trained networks' best errors beside the untrained ones' and the pixels'."""
+    """What the controls say, one line per factor: the best errors of trained networks and of controls side by side."""
     controls = [n for n in results.networks if results.role(n) in (UNTRAINED, PIXELS)]
     lines = []
     for factor in FACTORS:

@@ -29,8 +29,8 @@ from benchmark.probes.results import Results, write_atomically
 from benchmark.probes.subjects import Subject, pixels8, trained, untrained
 from benchmark.probes.summary import format_table, sentences
 
-#: Objects that share a pose, so that a rotation has one meaning for all of them: what `--objects SOURCE` stands for in
-#: the stage that trains on rotation. Folders are taken as they are.
+#: Objects that share a pose, so that a rotation has one meaning for all of them: what `--objects SOURCE` stands for
+#: in the stage that trains on rotation. Folders are taken as they are.
 POSED = {"sweethome3d": "sweethome3d:chair,sofa", "procedural": "procedural:chair,car"}
 
 

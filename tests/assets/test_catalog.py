@@ -47,7 +47,18 @@ def test_procedural_instances(tmp_path):
     assert len(load_catalog("procedural@1", tmp_path).objects) >= 16
 
 
-@pytest.mark.parametrize("source", ["procedural@", "procedural@0", "procedural:chair@many", "procedural:", "procedural:chair,nonsense", "sweethome3d: ,", "no such folder"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "procedural@",
+        "procedural@0",
+        "procedural:chair@many",
+        "procedural:",
+        "procedural:chair,nonsense",
+        "sweethome3d: ,",
+        "no such folder",
+    ],
+)
 def test_a_source_that_does_not_exist(tmp_path, source):
     with pytest.raises(UserError) as raised:
         load_catalog(source, tmp_path)

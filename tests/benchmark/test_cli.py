@@ -1,4 +1,4 @@
-"""The gr3d command as a user types it: the bare commands in order, help everywhere, and one clear line for bad input."""
+"""The gr3d command as a user types it: the bare commands in order, help everywhere, one clear line for bad input."""
 
 import json
 import subprocess

@@ -3,8 +3,8 @@
     python tests/performance/render_speed.py --json speed.json
 
 Renders the same images with one worker and with one per core, each into a fresh folder, and prints images per second
-(from the first image's request to the last shard's sealing, Blender's start left out and stated apart), their ratio, and
-where the time of a worker goes.
+(from the first image's request to the last shard's sealing, Blender's start left out and stated apart), their ratio,
+and where the time of a worker goes.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from renderer import render  # noqa: E402
-from renderer.pool import usable_cores  # noqa: E402
+from renderer import render
+from renderer.pool import usable_cores
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.recipes import RECIPES
 from benchmark.training import TrainConfig, train
-run = replace(RECIPES["small"]["simclr"], epochs=4, batch=8, head="none")
+run = replace(RECIPES["small"]["simclr"], epochs=3, batch=8, head="none")
 try:
     train(TrainConfig(run=run, data=Path(sys.argv[1]), out=Path(sys.argv[2]), device="cpu", checkpoint_seconds=0),
           resume="resume" in sys.argv)
