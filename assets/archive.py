@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from assets.errors import BadObject
@@ -17,6 +19,7 @@ MAX_RATIO = 250  # unpacked / packed of all files together; judged only above RA
 RATIO_FREE_BYTES = 64 << 20  # small files of one colour pack a thousand to one, harmlessly
 
 _CORRUPT = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # no fault of the archive's
 
 
 def safe_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -46,38 +49,43 @@ def safe_path(name: str) -> str:
 
 
 def unzip(source: Path, target: Path) -> None:
-    """Unpack every file of the zip `source` below the folder `target`, or raise BadObject with the reason."""
+    """Unpack every file of the zip `source` below the folder `target`, or raise as `write_members`."""
     with open_zip(source) as archive:
         write_members(archive, safe_members(archive).items(), target)
 
 
 def open_zip(source: Path) -> zipfile.ZipFile:
     """The opened archive; BadObject when it is none."""
-    try:
+    with _blaming("not a readable zip file"):
         return zipfile.ZipFile(source)
-    except _CORRUPT as error:
-        raise BadObject(f"not a readable zip file: {error}") from None
 
 
 def write_members(archive: zipfile.ZipFile, members: Iterable[tuple[str, zipfile.ZipInfo]], target: Path) -> None:
-    """Write members, given with their safe paths, below `target`; BadObject when that fails."""
+    """Write members, given with their safe paths, below `target`; BadObject, or OSError for a full or failing disk."""
     for path, entry in members:
         file = target / path
-        try:
+        with _blaming(f"{path} in the archive"):
             file.parent.mkdir(parents=True, exist_ok=True)
             # zipfile stops at the size that was declared and checked, and then compares the checksum.
             with archive.open(entry) as packed, open(file, "xb") as unpacked:
                 shutil.copyfileobj(packed, unpacked)
-        except _CORRUPT as error:
-            raise BadObject(f"{path} in the archive: {error}") from None
 
 
 def read_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """The content of one member; BadObject when it is corrupt."""
-    try:
+    with _blaming(f"{entry.filename} in the archive"):
         return archive.read(entry)
+
+
+@contextmanager
+def _blaming(what: str) -> Iterator[None]:
+    """Errors as BadObject about `what`; a full or failing disk, which makes no object bad, as the OSError it is."""
+    try:
+        yield
     except _CORRUPT as error:
-        raise BadObject(f"{entry.filename} in the archive: {error}") from None
+        if isinstance(error, OSError) and error.errno in _MACHINE:
+            raise
+        raise BadObject(f"{what}: {error}") from None
 
 
 def _checked(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:

@@ -16,6 +16,9 @@ from benchmark.errors import UserError
 DATA, RUNS = Path("data/gr3d"), Path("runs")
 REGRESSION = RUNS / "regression"
 
+#: Commands that go on where they were stopped.
+RESUMING = (["render"], ["figure"], ["demo"])
+
 Folder = click.Path(path_type=Path, file_okay=False)
 
 
@@ -93,7 +96,7 @@ def objects(source: str | None, as_json: bool) -> None:
 
     from assets.catalog import load_catalog
 
-    catalog = load_catalog(source, renderer.render.ROOT)
+    catalog = load_catalog(source, renderer.render.models_root())
     if as_json:
         refs = [asdict(ref) for ref in catalog.objects]
         click.echo(json.dumps({"source": catalog.source, "objects": refs, "left_out": dict(catalog.left_out)}))
@@ -301,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(f"gr3d: {error}")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        fail("gr3d: stopped; the same command resumes")
+        fail("gr3d: stopped; " + ("the same command resumes" if arguments[:1] in RESUMING else "nothing was written"))
         sys.exit(1)
     except OSError as error:
         if "--debug" in arguments or error.filename is None:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from assets.catalog import Catalog
@@ -11,8 +12,11 @@ from renderer.shards import write_atomically
 from renderer.spec import DatasetSpec
 
 
-def write(folder: Path, spec: DatasetSpec, catalog: Catalog, report: dict) -> None:
-    """Write README.md and objects.csv (id, name, category, licence, author, digest of every object used)."""
+def write(folder: Path, spec: DatasetSpec, catalog: Catalog, report: dict, shards: Iterable[str]) -> None:
+    """Write README.md and objects.csv (id, name, category, licence, author, digest of every object used).
+
+    Splits without one of `shards` are left out of the card: a reader would fail on a pattern that matches nothing.
+    """
     columns = ("id", "name", "category", "family", "licence", "author", "digest")
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -20,12 +24,13 @@ def write(folder: Path, spec: DatasetSpec, catalog: Catalog, report: dict) -> No
     for ref in catalog.objects:
         writer.writerow([getattr(ref, name) for name in columns] + [report["quarantined"].get(ref.id, "")])
     write_atomically(folder / "objects.csv", table.getvalue().encode())
-    write_atomically(folder / "README.md", text(spec, catalog, report).encode())
+    card = text(spec, catalog, report, {name.rpartition("-")[0] for name in shards})
+    write_atomically(folder / "README.md", card.encode())
 
 
-def text(spec: DatasetSpec, catalog: Catalog, report: dict) -> str:
+def text(spec: DatasetSpec, catalog: Catalog, report: dict, present: set[str]) -> str:
     # Each split names its own files: by file names alone, `val_views` would be merged with `val` and `probe` dropped.
-    files = "\n".join(f"  - split: {name}\n    path: {name}-*.tar" for name, _ in spec.splits)
+    files = "\n".join(f"  - split: {name}\n    path: {name}-*.tar" for name, _ in spec.splits if name in present)
     latents = "\n".join(f"| {name} | {low:.4f} | {high:.4f} |" for name, (low, high) in LATENTS.items())
     credits_ = Counter((ref.licence or "unknown", ref.author or "unknown") for ref in catalog.objects)
     owners = "\n".join(f"| {licence} | {author} | {count} |" for (licence, author), count in sorted(credits_.items()))
@@ -43,7 +48,7 @@ tags:
 
 {report["in_shards"]} images of {spec.resolution} x {spec.resolution} pixels, drawn by gr3d from the
 {len(catalog.objects)} objects of `{spec.catalog_id}` with seed {spec.seed}, preset `{spec.preset}`. Splits: {shares}.
-The objects of `val` appear in no other split; `train`, `probe` and `val_views` show the same objects under other latents.
+The objects of `val` appear in no other split; `train`, `probe` and `val_views` show the same objects, other views.
 
 Each sample is an image and a JSON file with its object, split, latents and the rotation as a unit quaternion
 [w, x, y, z] of R = Rz(yaw) Ry(pitch) Rx(roll). All latents are uniform:

@@ -6,9 +6,10 @@ samples before it, and nothing depends on how many samples are asked for.
 
     sample i  ->  block i // B, slot perm[i % B]  ->  split and rank r in that split  ->  shard r // shard_size
 
-Objects are shown in visits: the samples of a few neighbouring blocks that show one object, so that an import pays
-for about `VIEWS_PER_VISIT` images. The splits other than `val` share each visit's object, hence see the same objects
-in the same proportions. A cycle of visits shows every object once, in an order drawn from (seed, pool, cycle).
+Objects are shown in visits: samples of a few neighbouring blocks, or of a part of one large block, that show one
+object, so that an import pays for about `VIEWS_PER_VISIT` images. The splits other than `val` share each visit's
+object, hence see the same objects in the same proportions. A cycle of visits shows every object once, in an order
+drawn from (seed, pool, cycle).
 """
 
 from collections.abc import Iterable, Iterator
@@ -76,7 +77,8 @@ class Pool:
     number: int
     splits: tuple[str, ...]
     objects: tuple[ObjectRef, ...]
-    blocks_per_visit: int
+    blocks_per_visit: int  # at least one of this and
+    visits_per_block: int  # this is 1
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,12 @@ class Plan:
     def pools(self) -> tuple[Pool, ...]:
         fit, val = split_objects(self.catalog, self.spec.seed, self.spec.val_share)
         members = [(tuple(s for s in self.counts if s != "val"), fit), (("val",), val)]
-        return tuple(
-            Pool(number, splits, objects, max(1, round(VIEWS_PER_VISIT / sum(self.counts[s] for s in splits))))
-            for number, (splits, objects) in enumerate(members)
-            if splits and all(s in self.counts for s in splits)
-        )
+        pools = []
+        for number, (splits, objects) in enumerate(members):
+            if splits and all(split in self.counts for split in splits):
+                per_block = sum(self.counts[split] for split in splits) / VIEWS_PER_VISIT  # visits in a block
+                pools.append(Pool(number, splits, objects, max(1, round(1 / per_block)), max(1, round(per_block))))
+        return tuple(pools)
 
     @cached_property
     def _pool_of(self) -> dict[str, Pool]:
@@ -126,8 +129,10 @@ class Plan:
         split = next(name for name in reversed(self.starts) if slot >= self.starts[name])
         return split, block * self.counts[split] + slot - self.starts[split]
 
-    def _visit_number(self, pool: Pool, block: int) -> int:
-        return block // pool.blocks_per_visit
+    def _visit_number(self, pool: Pool, block: int, split: str, place: int) -> int:
+        """The visit that the `place`-th sample of `split` in `block` belongs to: every split is cut alike."""
+        part = place * pool.visits_per_block // self.counts[split]
+        return block // pool.blocks_per_visit * pool.visits_per_block + part
 
     def _object(self, pool: Pool, visit: int) -> ObjectRef:
         cycle, place = divmod(visit, len(pool.objects))
@@ -141,7 +146,9 @@ class Plan:
             index=index,
             split=split,
             shard=shard_name(split, rank // self.spec.shard_size),
-            object=self._object(pool, self._visit_number(pool, index // self.spec.block)),
+            object=self._object(
+                pool, self._visit_number(pool, index // self.spec.block, split, rank % self.counts[split])
+            ),
             latents=sample_latents(self.spec.seed, index),
         )
 
@@ -176,23 +183,21 @@ class Plan:
         return sorted(members, key=lambda i: (int(draws(self.spec.seed, ORDER_STREAM, i, 1)[0]), i))
 
     def visits(self, n: int) -> Iterator[Visit]:
-        """The work for the first `n` samples as visits, earliest sample first, every sample once."""
-        for block in range(-(-n // self.spec.block)):
+        """The work for the first `n` samples as visits, earliest block first, every sample once."""
+        open_visits: dict[tuple[int, int], list[int]] = {}  # (pool, visit) -> samples so far
+        blocks = -(-n // self.spec.block)
+        for block in range(blocks):
+            positions = self._positions(block) + block * self.spec.block
             for pool in self.pools:
-                if block % pool.blocks_per_visit == 0:
-                    indices = [
-                        i
-                        for b in range(block, block + pool.blocks_per_visit)
-                        for i in self._pool_indices(pool, b)
-                        if i < n
-                    ]
-                    if indices:
-                        yield Visit(self._object(pool, self._visit_number(pool, block)), tuple(sorted(indices)))
-
-    def _pool_indices(self, pool: Pool, block: int) -> list[int]:
-        positions = self._positions(block)
-        slots = [self.starts[split] + k for split in pool.splits for k in range(self.counts[split])]
-        return [block * self.spec.block + int(positions[s]) for s in slots]
+                for split in pool.splits:
+                    for place in range(self.counts[split]):
+                        visit = self._visit_number(pool, block, split, place)
+                        index = int(positions[self.starts[split] + place])
+                        if index < n:
+                            open_visits.setdefault((pool.number, visit), []).append(index)
+                if (block + 1) % pool.blocks_per_visit == 0 or block + 1 == blocks:
+                    for key in [key for key in open_visits if key[0] == pool.number]:
+                        yield Visit(self._object(pool, key[1]), tuple(sorted(open_visits.pop(key))))
 
 
 def shard_name(split: str, number: int) -> str:

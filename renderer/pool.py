@@ -46,6 +46,7 @@ class Counts:
 
     rendered: int = 0
     restarts: list[str] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=dict)  # what was changed about an object, by id
     import_seconds: float = 0.0
     frame_seconds: float = 0.0
 
@@ -260,6 +261,8 @@ class Pool:
             self._give_work(worker)
         elif event == "loaded":
             self.counts.import_seconds += message["seconds"]
+            if message["notes"]:
+                self.counts.notes[worker.visit.object.id] = message["notes"]
             worker.deadline = time.monotonic() + self.limits.frame
         elif event == "rendered":
             worker.todo.remove(message["index"])

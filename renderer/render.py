@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +28,11 @@ from assets.errors import UserError
 from renderer import card
 from renderer.plan import Plan, Visit
 from renderer.pool import Counts, Limits, Pool, find_blender, usable_cores
-from renderer.shards import Dataset, locked, open_dataset, stamp_blender, write_json
+from renderer.shards import Dataset, locked, open_dataset, read_json, stamp_blender, write_json
 from renderer.spec import DEFAULT_SPLITS, FORMATS, PRESETS, DatasetSpec, __version__, make_spec
 
 DEFAULT_OUT = Path("data/gr3d")
+DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi")
 #: Bytes of a 64 x 64 JPEG render with its metadata in a tar, measured; grows about linearly with the pixels.
 BYTES_PER_PIXEL, BYTES_PER_SAMPLE = 0.35, 2600
 
@@ -59,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--resolution", type=int, default=128, metavar="PIXELS", help="side of the square images (128)")
     p.add_argument("--workers", default="auto", metavar="W", help="worker processes (auto: one per core)")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, optix, hip, metal or oneapi (auto)")
+    p.add_argument("--device", choices=DEVICES, default="auto", help="what Cycles renders on (auto)")
     p.add_argument("--preset", choices=PRESETS, default="fast", help="quality against speed (fast)")
     p.add_argument("--seed", type=int, default=0, help="decides every draw (0)")
     p.add_argument("--splits", default=DEFAULT_SPLITS, metavar="SHARES", help=f"({DEFAULT_SPLITS})")
@@ -97,7 +99,7 @@ def render(options: argparse.Namespace) -> int:
     if options.n < 1:
         raise UserError(f"--n {options.n}: must be at least 1", exit_code=2)
     workers = worker_count(options.workers)
-    catalog = load_catalog(options.objects, ROOT)
+    catalog = load_catalog(options.objects, models_root())
     spec = make_spec(
         catalog,
         seed=options.seed,
@@ -110,7 +112,8 @@ def render(options: argparse.Namespace) -> int:
     plan = Plan(spec, catalog)
     say(f"objects: {catalog.source}, {len(catalog.objects)} ({len(catalog.left_out)} left out by its rules)")
     if options.dry_run:
-        print(dry_run(plan, options.n))
+        counts = dry_run(plan, options.n)
+        print(json.dumps(counts) if options.json else "\n".join(f"{name}: {value}" for name, value in counts.items()))
         return 0
     command = find_blender(options.blender)
     say(f"blender: {command[0]}; {workers} worker{'s' if workers > 1 else ''}; into {options.out}")
@@ -122,17 +125,23 @@ def render(options: argparse.Namespace) -> int:
     with locked(options.out):
         run = Run(open_dataset(options.out, plan), options.n)
         if run.complete:
-            print(f"{options.out}: complete, nothing is left to render")
+            report = read_json(options.out / "report.json", {})
+            print(json.dumps(report) if options.json else f"{options.out}: complete, nothing is left to render")
             return 0
         stopped = run.draw(command, workers, options.device)
         report = run.report(workers)
         write_json(options.out / "report.json", report)
-        card.write(options.out, spec, catalog, report)
+        card.write(options.out, spec, catalog, report, run.dataset.sealed)
     print(json.dumps(report) if options.json else summary(options.out, report))
     if stopped:
         say("stopped; the same command resumes")
         return 1
     return 0
+
+
+def models_root() -> Path:
+    """The folder whose assets/models/ holds the user's models: the current one if it has that, else the checkout."""
+    return Path.cwd() if (Path.cwd() / "assets" / "models").is_dir() else ROOT
 
 
 def worker_count(text: str) -> int:
@@ -156,16 +165,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def dry_run(plan: Plan, n: int) -> str:
+def dry_run(plan: Plan, n: int) -> dict[str, str]:
+    """What a run would render, in words."""
     shards = plan.shards(n)
     size = n * (BYTES_PER_PIXEL * plan.spec.resolution**2 + BYTES_PER_SAMPLE)
-    lines = [f"{n} images of {plan.spec.resolution} x {plan.spec.resolution}, about {size / 1e6:.0f} MB as jpg"]
+    counts = {"images": f"{n} of {plan.spec.resolution} x {plan.spec.resolution}, about {size / 1e6:.0f} MB as jpg"}
     for pool in plan.pools:
-        lines.append(f"{', '.join(pool.splits)}: {len(pool.objects)} objects")
-    for split in plan.counts:
-        mine = [members for name, members in shards.items() if name.rpartition("-")[0] == split]
-        lines.append(f"{split}: {sum(map(len, mine))} images in {len(mine)} shards")
-    return "\n".join(lines)
+        for split in pool.splits:
+            mine = [members for name, members in shards.items() if name.rpartition("-")[0] == split]
+            images = sum(map(len, mine))
+            counts[split] = f"{images} images in {len(mine)} shards, {len(pool.objects)} objects to choose from"
+    return counts
 
 
 @dataclass
@@ -256,8 +266,11 @@ class Run:
         say(f"Blender {blender}: {settings}")
 
     def _image(self, index: int) -> None:
-        self.counts.rendered += 1
-        self._settle(index)
+        if index in self._absent[self._shard_of[index]]:
+            self.counts.rendered += 1
+            self._settle(index)
+        else:  # its object was quarantined while this worker still drew it
+            self.dataset.spooled(index).unlink(missing_ok=True)
 
     def _quarantine(self, object_id: str, reason: str) -> None:
         if object_id in self.dataset.quarantined:
@@ -316,6 +329,7 @@ class Run:
             "skipped": max(0, self.n - present - absent),
             "quarantined": self.dataset.quarantined,
             "left_out_by_source": dict(self.dataset.plan.catalog.left_out),
+            "notes": self.counts.notes,
             "worker_restarts": self.counts.restarts,
             "wall_seconds": round(seconds, 2),
             "start_seconds": round(self.start_seconds, 2),
@@ -337,12 +351,14 @@ def limits(spec: DatasetSpec) -> Limits:
 def stop_on_signals() -> Iterator[list[int]]:
     """Within the context, SIGINT and SIGTERM are only noted in the list that it yields."""
     noted: list[int] = []
-    before = {s: signal.signal(s, lambda number, _: noted.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    stops = (signal.SIGINT, signal.SIGTERM)
+    before = {stop: signal.signal(stop, lambda number, _: noted.append(number)) for stop in stops}
     try:
         yield noted
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for stop, handler in before.items():
+            # A handler that Blender set from C, Python knows as None.
+            signal.signal(stop, signal.SIG_DFL if handler is None else handler)
 
 
 def duration(seconds: float) -> str:
@@ -373,7 +389,13 @@ def arguments_after_dashes(argv: Sequence[str]) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    code = main(arguments_after_dashes(sys.argv))
+    try:
+        code = main(arguments_after_dashes(sys.argv))
+    except SystemExit as stop:  # argparse's
+        code = stop.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # a Blender that meets SystemExit prints its own messages, and does not always pass the code on
+    os._exit(code)  # a Blender that meets an exception goes on, and reports success

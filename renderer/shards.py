@@ -25,13 +25,6 @@ from renderer.latents import quaternion, sample_latents
 from renderer.plan import Plan, Sample
 from renderer.spec import __version__, differences
 
-#: First and last bytes of a whole image file: enough to tell one that a power cut shortened.
-_MAGIC = {
-    "jpg": (b"\xff\xd8", b"\xff\xd9"),
-    "png": (b"\x89PNG", b"IEND\xaeB`\x82"),
-    "webp": (b"RIFF", b""),
-}
-
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
@@ -111,12 +104,10 @@ class Dataset:
 
     def has_image(self, index: int) -> bool:
         """Whether a whole image of sample `index` is in the spool."""
-        start, end = _MAGIC[self.plan.spec.format]
         try:
-            data = self.spooled(index).read_bytes()
+            return is_whole(self.spooled(index).read_bytes(), self.plan.spec.format)
         except FileNotFoundError:
             return False
-        return data.startswith(start) and data.endswith(end) and len(data) > len(start) + len(end)
 
     def quarantine(self, object_id: str, reason: str) -> None:
         self.quarantined[object_id] = reason
@@ -144,6 +135,11 @@ class Dataset:
                 if stem.isdecimal() and extension == self.plan.spec.format and member.isfile():
                     write_atomically(self.spooled(int(stem)), tar.extractfile(member).read())
 
+    def _held(self, name: str) -> set[int]:
+        """Indices of the samples in a shard on disk."""
+        with tarfile.open(self.folder / name) as tar:
+            return {int(stem) for stem in (n.partition(".")[0] for n in tar.getnames()) if stem.isdecimal()}
+
     def missing(self, n: int) -> dict[str, list[int]]:
         """The shards of the first `n` samples that are not sealed whole: name -> members to have.
 
@@ -157,13 +153,22 @@ class Dataset:
             path, entry = self.folder / name, self.sealed.get(name)
             size = path.stat().st_size if path.exists() else None
             intact = entry is not None and size == entry["bytes"]
-            if intact and entry["samples"] >= sum(i not in lost for i in members):
+            wanted = [i for i in members if i not in lost]
+            if intact and (entry["samples"] >= len(members) or self._held(name).issuperset(wanted)):
                 continue
             if size is not None and (intact or entry is None):
                 self.unseal(name)
             if members := [i for i in members if i not in lost or self.has_image(i)]:
                 incomplete[name] = members
         return incomplete
+
+
+def is_whole(data: bytes, image_format: str) -> bool:
+    """Whether an image file has its beginning and its end: enough to tell one that a power cut shortened."""
+    if image_format == "webp":
+        return data.startswith(b"RIFF") and len(data) == int.from_bytes(data[4:8], "little") + 8
+    start, end = {"jpg": (b"\xff\xd8", b"\xff\xd9"), "png": (b"\x89PNG", b"IEND\xaeB`\x82")}[image_format]
+    return data.startswith(start) and data.endswith(end) and len(data) > len(start) + len(end)
 
 
 def tar_bytes(samples: Iterator[tuple[Sample, Path]]) -> bytes:
@@ -184,6 +189,8 @@ def open_dataset(folder: Path, plan: Plan) -> Dataset:
 
     Raises UserError if the folder holds another dataset's spec (naming what differs) or foreign files.
     """
+    for leftover in [*folder.glob(".*.tmp"), *(folder / ".spool").glob(".*")]:  # of a killed run
+        leftover.unlink(missing_ok=True)
     record = read_json(folder / "dataset.json", {})
     if record:
         if changed := differences(record.get("spec", {}), plan.spec.to_json()):
@@ -196,8 +203,6 @@ def open_dataset(folder: Path, plan: Plan) -> Dataset:
     else:
         write_json(folder / "dataset.json", {"gr3d": __version__, "blender": None, "spec": plan.spec.to_json()})
     (folder / ".spool").mkdir(exist_ok=True)
-    for leftover in [*folder.glob(".*.tmp"), *(folder / ".spool").glob("*.tmp*"), *(folder / ".spool").glob(".*.tmp*")]:
-        leftover.unlink(missing_ok=True)
     return Dataset(
         folder=folder,
         plan=plan,
@@ -207,12 +212,18 @@ def open_dataset(folder: Path, plan: Plan) -> Dataset:
 
 
 def stamp_blender(folder: Path, blender: str, engine: dict) -> None:
-    """Write into dataset.json which Blender draws it. Raises UserError if another one drew part of it."""
+    """Write into dataset.json which Blender draws it, and how. Raises UserError if another one drew part of it."""
     record = read_json(folder / "dataset.json", {})
     if record.get("blender") not in (None, blender):
         raise UserError(
             f"{folder} was begun with Blender {record['blender']}, this is {blender}: the same samples would differ. "
             "Use that one (--blender PATH) or another --out"
+        )
+    drawn = {**engine, **record.get("engine", {}), "device_names": engine["device_names"]}
+    if changed := differences(drawn, engine):
+        raise UserError(
+            f"{folder} was begun with another engine: {'; '.join(changed)}: the same samples would differ. "
+            "Use the same device or another --out"
         )
     write_json(folder / "dataset.json", {**record, "blender": blender, "engine": engine})
 
@@ -226,34 +237,40 @@ def verify(folder: Path, decode: Callable[[bytes], tuple[int, int]]) -> Iterator
     Args:
         folder: a dataset folder.
         decode: image bytes -> (width, height); raises on a damaged image.
+
+    Raises UserError (exit code 2) for a folder that is no dataset, or whose records are damaged.
     """
     record = read_json(folder / "dataset.json", {})
     if not record:
         raise UserError(f"{folder} holds no dataset.json, so it is not a gr3d dataset", exit_code=2)
-    side, seed = record["spec"]["resolution"], record["spec"]["seed"]
     sealed = read_json(folder / "checksums.json", {})
-    if not sealed:
+    try:
+        side, seed = int(record["spec"]["resolution"]), int(record["spec"]["seed"])
+        entries = {name: (str(entry["sha256"]), int(entry["samples"])) for name, entry in sealed.items()}
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{folder}: dataset.json or checksums.json is damaged; restore it or render again") from None
+    if not entries:
         yield f"{folder}: no shard is sealed yet"
     for path in sorted(folder.glob("*.tar")):
-        if path.name not in sealed:
+        if path.name not in entries:
             yield f"{path}: not listed in checksums.json; the same render command puts that right"
-    for name, entry in sealed.items():
+    for name, (checksum, count) in entries.items():
         path = folder / name
         if not path.exists():
             yield f"{path}: missing; the same render command makes it again"
             continue
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        if hashlib.sha256(data).hexdigest() != checksum:
             yield f"{path}: damaged (its sha256 differs); delete it and run the same render command"
         try:
             with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-                files = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
+                files = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}
         except (tarfile.TarError, EOFError) as error:
             yield f"{path}: not a whole tar ({error})"
             continue
-        images = [n for n in files if not n.endswith(".json")]
-        if len(images) != entry["samples"]:
-            yield f"{path}: holds {len(images)} images, checksums.json says {entry['samples']}"
+        images = [file for file in files if not file.endswith(".json")]
+        if len(images) != count:
+            yield f"{path}: holds {len(images)} images, checksums.json says {count}"
         for image in images:
             stem = image.partition(".")[0]
             try:
@@ -261,16 +278,22 @@ def verify(folder: Path, decode: Callable[[bytes], tuple[int, int]]) -> Iterator
                     yield f"{path}: {image} is not {side} x {side}"
             except Exception as error:
                 yield f"{path}: {image} does not decode ({error})"
-            try:
-                metadata = json.loads(files[f"{stem}.json"])
-                latents = sample_latents(seed, int(stem))
-                right = (
-                    metadata["index"] == int(stem)
-                    and name.startswith(metadata["split"] + "-")
-                    and metadata["latents"] == latents
-                    and metadata["quaternion"] == list(quaternion(latents))
-                )
-            except (KeyError, ValueError):
-                right = False
-            if not right:
+            if not _labels_are_right(files.get(f"{stem}.json", b""), stem, name, seed):
                 yield f"{path}: {stem}.json is missing or not what sample {stem} must have"
+
+
+def _labels_are_right(data: bytes, stem: str, shard: str, seed: int) -> bool:
+    try:
+        labels = json.loads(data)
+        latents = sample_latents(seed, int(stem))
+        rotation = quaternion(latents)
+        return (
+            labels["index"] == int(stem)
+            and shard.startswith(labels["split"] + "-")
+            and bool(labels["object_id"])
+            and labels["latents"] == latents
+            # Sines may differ in the last bit between machines; the latents themselves may not.
+            and all(abs(a - b) < 1e-12 for a, b in zip(labels["quaternion"], rotation, strict=True))
+        )
+    except (KeyError, ValueError, TypeError):
+        return False

@@ -5,10 +5,13 @@ depends on how they were spread over shards. Shards come from outside: every fau
 the shard and the sample.
 """
 
+import functools
 import io
 import json
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -83,23 +86,25 @@ def read_dataset_info(data: Path) -> dict:
     return info
 
 
-def load_table(data: Path, split: str, limit: int | None = None) -> ImageTable:
-    """Read split ``split`` of the dataset in folder ``data``; with ``limit``, the first ``limit`` samples by index.
+def load_table(data: Path, split: str) -> ImageTable:
+    """Read split ``split`` of the dataset in folder ``data``.
 
-    Memory: the decoded images, plus the encoded ones while loading.
+    Memory: the decoded images, plus the encoded ones while loading. Says on stderr if images are still to render.
 
-    Raises UserError for a folder that is no gr3d dataset, a split it does not have, a truncated or foreign shard, an
-    image that cannot be decoded or has another size, a missing or non-finite label, an index that occurs twice.
+    Raises UserError for a folder that is no gr3d dataset, a split it does not have, a missing, truncated or foreign
+    shard, an image that cannot be decoded or has another size, a missing or non-finite label, an index that occurs
+    twice.
     """
     data = Path(data)
     read_dataset_info(data)
+    if absent := _still_to_render(data):
+        _say_incomplete(data, absent)
     records = sorted(
-        (record for shard in _shards(data, split) for record in _read_shard(shard)), key=lambda record: record.index
+        (record for shard in shards_of(data, split) for record in _read_shard(shard)), key=lambda record: record.index
     )
     for before, after in pairwise(records):
         if before.index == after.index:
             raise UserError(f"{after.where}: index {after.index} occurs twice, first in {before.where}")
-    records = records[:limit]
     if not records:
         raise UserError(f"{data}: split '{split}' holds no samples")
     return ImageTable(
@@ -112,14 +117,62 @@ def load_table(data: Path, split: str, limit: int | None = None) -> ImageTable:
     )
 
 
-def _shards(data: Path, split: str) -> list[Path]:
-    shards = sorted(data.glob("*-*.tar"))
-    names = {shard: re.sub(r"-\d+$", "", shard.stem) for shard in shards}
-    chosen = [shard for shard in shards if names[shard] == split]
+def splits(data: Path) -> list[str]:
+    """The splits of which the dataset has shards, in the folder or listed in checksums.json; sorted."""
+    return sorted({_split(name) for name in (*_present(data), *_listed(data))})
+
+
+def shards_of(data: Path, split: str) -> list[Path]:
+    """The shards of a split. UserError when it has none, or when one that checksums.json lists is not there."""
+    present = _present(data)
+    for name in _listed(data):
+        if _split(name) == split and name not in present:
+            raise UserError(
+                f"{data / name}: missing, though checksums.json lists it; run the same gr3d render command again"
+            )
+    chosen = [data / name for name in present if _split(name) == split]
     if not chosen:
-        present = ", ".join(sorted(set(names.values()))) or "none"
-        raise UserError(f"{data}: no shards of split '{split}' (splits there: {present})")
+        raise UserError(f"{data}: no shards of split '{split}' (splits there: {', '.join(splits(data)) or 'none'})")
     return chosen
+
+
+def count_images(data: Path, split: str) -> int | None:
+    """Images of a split as checksums.json lists them; None when it lists none."""
+    return sum(count for name, count in _listed(data).items() if _split(name) == split) or None
+
+
+def _present(data: Path) -> list[str]:
+    return sorted(path.name for path in data.glob("*-*.tar"))
+
+
+def _split(name: str) -> str:
+    return re.sub(r"-\d+$", "", name.removesuffix(".tar"))
+
+
+def _listed(data: Path) -> dict[str, int]:
+    """Shard -> number of images as checksums.json has it; empty without that file. UserError when it is damaged."""
+    path = data / "checksums.json"
+    try:
+        return {name: int(entry["samples"]) for name, entry in json.loads(path.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: damaged ({_first_line(error)}); run gr3d verify {data}") from error
+
+
+def _still_to_render(data: Path) -> int:
+    """As report.json has it; 0 where that says nothing."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        return int(json.loads((data / "report.json").read_text())["still_to_render"])
+    return 0
+
+
+@functools.cache  # once, however many splits are read
+def _say_incomplete(data: Path, absent: int) -> None:
+    print(
+        f"{data}: the dataset is incomplete: {absent} images still to render; run the same gr3d render command again",
+        file=sys.stderr,
+    )
 
 
 def _read_shard(shard: Path) -> Iterator[_Record]:

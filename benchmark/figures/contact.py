@@ -1,25 +1,36 @@
 """A contact sheet: what the images of a dataset look like, one object per row."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from benchmark.data.table import ImageTable, load_table
+from benchmark.errors import UserError
+from benchmark.files import write_atomically
 
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _GAP = 2  # pixels between images
 
 
 def contact_sheet(data: Path, out: Path, split: str = "train", rows: int = 8, columns: int = 12) -> Path:
-    """Write a picture of up to `rows` objects of `split`, each with its first `columns` images, to `out` (.png, .jpg).
+    """Write a picture of up to `rows` objects of `split`, each with its first `columns` images, to `out`.
 
-    Objects are taken evenly over the sorted ids, so that every family has its chance. Raises UserError as `load_table`.
+    Objects are taken evenly over the sorted ids, so that every family has its chance. Raises UserError as `load_table`,
+    for an `out` that ends in none of .png, .jpg, .jpeg and .webp, and when it cannot be written.
     """
+    format = _FORMATS.get(out.suffix.lower())
+    if format is None:
+        raise UserError(f"--out {out}: name a picture that ends in one of {', '.join(_FORMATS)}", exit_code=2)
     table = load_table(data, split)
     chosen = _evenly(sorted(set(table.object_ids)), rows)
-    sheet = _sheet(table, chosen, columns)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out, **({"quality": 88} if out.suffix == ".jpg" else {}))
+    picture = io.BytesIO()
+    try:
+        _sheet(table, chosen, columns).save(picture, format, quality=88)
+    except (OSError, ValueError) as error:  # larger than the format allows
+        raise UserError(f"--out {out}: cannot be encoded as {format} ({error}); use .png", exit_code=2) from error
+    write_atomically(out, picture.getvalue())
     return out
 
 

@@ -1,4 +1,4 @@
-"""Figure 2 of the paper from data to plot: render, train, regress, draw; every step resumable.
+"""Figure 2 of the paper from data to plot: render, train, regress, draw. Rendering and training can be resumed.
 
 OUT/NAME/data        renders
 OUT/NAME/runs/...    trained networks
@@ -38,8 +38,8 @@ POSED = {"sweethome3d": "sweethome3d:chair,sofa", "procedural": "procedural:chai
 class Stage:
     """One dataset and the networks trained on it.
 
-    name: folder below OUT. posed: whether only objects with a shared pose are shown (see POSED). n: images in all splits
-    together. training: objective -> options of `gr3d train` that differ from its recipe.
+    name: folder below OUT. posed: whether only objects with a shared pose are shown (see POSED). n: images in all
+    splits together. training: objective -> options of `gr3d train` that differ from its recipe.
     """
 
     name: str
@@ -56,7 +56,6 @@ class Scale:
     resolution: int
     objects: str
     takes: str
-    options: dict[str, object] = field(default_factory=dict)
 
 
 SCALES = {
@@ -110,10 +109,10 @@ def figure2(
     for stage in stages:
         with clock.step(f"{stage.name}: render"):
             _render(out / stage.name / "data", scale, stage, source, render)
-    jobs = [job for stage in stages for job in _training(out / stage.name, stage, scale, device)]
+    jobs = [job for stage in stages for job in _training(out / stage.name, stage, device)]
     with clock.step("train"):
         at_once = 1 if device != "cpu" and torch.cuda.is_available() else len(available_cores())
-        clock.note(run_jobs(jobs, at_once))
+        run_jobs(jobs, at_once, clock.note)
     lines = []
     for stage in stages:
         folder = out / stage.name
@@ -138,7 +137,7 @@ def _render(data: Path, scale: Scale, stage: Stage, source: str, render: Callabl
         raise UserError(f"{stage.name}: rendering into {data} ended early; the same command resumes", exit_code=code)
 
 
-def _training(folder: Path, stage: Stage, scale: Scale, device: str) -> Iterator[Job]:
+def _training(folder: Path, stage: Stage, device: str) -> Iterator[Job]:
     for objective, own in stage.training.items():
         run = folder / "runs" / objective
         options = {
@@ -146,11 +145,11 @@ def _training(folder: Path, stage: Stage, scale: Scale, device: str) -> Iterator
             "out": run,
             "objective": objective,
             "device": device,
-            **scale.options,
             **own,
         }
         words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-        command = (sys.executable, "-m", "benchmark.cli", "train", "--resume", *words)
+        # -P: a folder called `benchmark` in the current directory is not ours.
+        command = (sys.executable, "-P", "-m", "benchmark.cli", "train", "--resume", *words)
         yield Job(f"{stage.name}, {objective}", command, folder / "runs" / f"{objective}.log")
 
 
@@ -199,10 +198,9 @@ class Clock:
             self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - started, 1)
             self._write()
 
-    def note(self, jobs: dict[str, float]) -> None:
-        """Add the seconds of jobs that ran side by side within a step."""
-        for name, seconds in jobs.items():
-            self.jobs[name] = round(self.jobs.get(name, 0) + seconds, 1)
+    def note(self, job: str, seconds: float) -> None:
+        """Add the seconds of a job that ran beside others within a step."""
+        self.jobs[job] = round(self.jobs.get(job, 0) + seconds, 1)
 
     def _write(self) -> None:
         machine = {

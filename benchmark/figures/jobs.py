@@ -4,12 +4,13 @@ On CPUs two one-thread processes train half as much again as one two-thread proc
 the other is the faster way.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +35,11 @@ def available_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def run_jobs(jobs: Sequence[Job], at_once: int) -> dict[str, float]:
-    """Run all jobs, `at_once` at a time, each pinned to its own share of the cores; name -> seconds it took.
+def run_jobs(jobs: Sequence[Job], at_once: int, done: Callable[[str, float], None]) -> None:
+    """Run all jobs, `at_once` at a time, each pinned to its own share of the cores.
 
-    Every half minute the last line of each running job's log is shown. Ctrl-C and SIGTERM are passed on as SIGTERM, and
+    `done` is called with the name and the seconds of each job that ends, also of those that are stopped. Every half
+    minute the last line of each running job's log is shown. Ctrl-C and SIGTERM are passed on as SIGTERM, and
     KeyboardInterrupt is raised once all jobs have ended. Raises UserError with the end of its log if a job fails; the
     others are stopped first.
     """
@@ -45,7 +47,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int) -> dict[str, float]:
     at_once = max(1, min(at_once, len(cores), len(jobs) or 1))
     share = len(cores) // at_once
     slots = [cores[k * share : (k + 1) * share] for k in range(at_once)]
-    waiting, running, seconds = list(jobs), {}, {}
+    waiting, running = list(jobs), {}
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     shown = time.monotonic()
     try:
@@ -58,18 +60,19 @@ def run_jobs(jobs: Sequence[Job], at_once: int) -> dict[str, float]:
             for slot, (job, process, started) in list(running.items()):
                 if process.poll() is not None:
                     del running[slot]
-                    seconds[job.name] = round(time.monotonic() - started, 1)
+                    done(job.name, time.monotonic() - started)
                     if process.returncode:
                         raise UserError(f"{job.name} failed: {last_line(job.log)} (whole output: {job.log})")
-                    print(f"{job.name}: done in {seconds[job.name]:.0f} s", file=sys.stderr, flush=True)
+                    print(f"{job.name}: done", file=sys.stderr, flush=True)
             if time.monotonic() - shown > _REPORT_EVERY:
                 shown = time.monotonic()
                 for job, _, _ in running.values():
                     print(f"{job.name}: {last_line(job.log)}", file=sys.stderr, flush=True)
     finally:
         _end([process for _, process, _ in running.values()])
+        for job, _, started in running.values():
+            done(job.name, time.monotonic() - started)
         signal.signal(signal.SIGTERM, before)
-    return seconds
 
 
 def last_line(log: Path) -> str:
@@ -90,11 +93,22 @@ def _start(job: Job, cores: list[int]) -> subprocess.Popen:
             os.sched_setaffinity(0, cores)  # inherited, so that the job counts its threads by it
         with job.log.open("ab") as log:
             return subprocess.Popen(
-                job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                job.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
     finally:
         if pin:
             os.sched_setaffinity(0, mine)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent dies, however it dies: a job then writes its checkpoint and ends."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _end(processes: list[subprocess.Popen]) -> None:

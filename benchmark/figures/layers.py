@@ -40,16 +40,14 @@ _STAR = {
 }
 
 
-def plot_layers(results: Results, out: Path, split: str = "val") -> Written:
+def plot_layers(results: Results, out: Path, split: str | None = None) -> Written:
     """Draw out.png and out.svg and write every plotted number to out.csv.
 
-    Solid curves: error on `split`, one of the splits the results were judged on; dashed: on the fitting
-    split; a star marks the best layer on `split`. Controls are grey. Errors are shares of the latent's
-    variance. UserError if `split` was not judged, or if the results hold no network.
+    Solid curves: error on `split`, as in `Results.judged`; dashed: on the fitting split; a star marks the best
+    layer on `split`. Controls are grey. Errors are shares of the latent's variance. UserError if `split` was not
+    judged, if the results hold no network, or as `write_figure`.
     """
-    if split not in results.info["judged_on"]:
-        known = ", ".join(results.info["judged_on"])
-        raise UserError(f"these results were not judged on split {split!r} (they were on: {known})", exit_code=2)
+    split = results.judged(split)
     layers = layer_order(results)
     if not layers:
         raise UserError("these results hold no network to plot", exit_code=2)

@@ -13,7 +13,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmark.probes.results import write_atomically
+from benchmark.errors import UserError
+from benchmark.files import write_atomically
 
 # Okabe and Ito's colours, which the colour-blind tell apart, in an order that alternates dark and light so
 # that a grey print does too; each comes with a marker of its own.
@@ -79,8 +80,10 @@ def write_figure(figure: Figure, out: Path, numbers: Sequence[Mapping[str, objec
     """Write out.png, out.svg and out.csv (`numbers`, one or more rows of the same keys). Call inside
     `figure_style`.
 
-    out: path without ending; its folder is made. UserError if it cannot be written.
+    out: path without ending; its folder is made. UserError if it cannot be written or names no file.
     """
+    if out.name in ("", ".."):
+        raise UserError(f"--out {out}: names no figure; add a name without ending, as in {out / 'figure'}", exit_code=2)
     written = Written(*(out.with_name(f"{out.name}.{ending}") for ending in ("png", "svg", "csv")))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, so that both files look the same

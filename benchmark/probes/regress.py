@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data.table import ImageTable, load_table, read_dataset_info
+from benchmark.data.table import ImageTable, load_table, read_dataset_info, shards_of
+from benchmark.data.table import splits as splits_of
 from benchmark.errors import UserError
 from benchmark.probes.features import read_layers, weights_hash
 from benchmark.probes.results import Results, Row
@@ -27,6 +29,8 @@ from benchmark.probes.subjects import Subject
 from benchmark.probes.targets import TARGETS, rotation_error_degrees, target_columns, target_slices
 from benchmark.training.device import resolve_device, use_own_cores
 
+POOLS = (1, 2, 4)
+JUDGING = ("val_views", "val")  # what the splits are for that judge, the hardest last
 INNER_SHARE = 0.2  # of the fitting split's objects: they choose the penalty
 _CONSTANT = 1e-12  # variance that rounding alone can give
 
@@ -45,23 +49,28 @@ def regress_latents(
     networks: Mapping[str, Subject],
     data: Path,
     fit_on: str = "probe",
-    judge_on: Sequence[str] = ("val_views", "val"),
+    judge_on: Sequence[str] | None = None,
     pool: int = 1,
     device: str = "auto",
     batch_size: int = 256,
 ) -> Results:
     """Fit on split `fit_on`, judge on the splits `judge_on` of the dataset in folder `data`.
 
-    pool: spatial layers are averaged to pool x pool cells (1: the paper's global average). Features are taken
-    in eval mode, in float32, without gradients; the networks' weights and buffers are hashed before and
-    after. Progress goes to stderr. Raises UserError for unusable data, a split that is empty or has fewer
-    than two objects to fit on, features that are not finite; RuntimeError if a network changed.
+    judge_on: None for those of JUDGING that the dataset has, without `fit_on`. pool: one of POOLS; spatial layers
+    are averaged to pool x pool cells (1: the paper's global average). Features are taken in eval mode, in float32,
+    without gradients; the networks' weights and buffers are hashed before and after. Progress goes to stderr, and a
+    warning for a network trained on other data or not to its end. Raises UserError for unusable data, a split that
+    is empty or has fewer than two objects to fit on, no split to judge on, features that are not finite;
+    RuntimeError if a network changed.
     """
-    if fit_on in judge_on:
-        raise UserError(f"the regressors cannot be judged on the split they are fitted on, {fit_on!r}", exit_code=2)
     if not networks:
         raise UserError("no network to read", exit_code=2)
+    if pool not in POOLS:
+        raise UserError(f"--pool {pool}: choose one of {', '.join(map(str, POOLS))}", exit_code=2)
     place = resolve_device(device)
+    dataset = read_dataset_info(data)
+    judge_on = _judging(data, fit_on, judge_on)
+    caveats = {name: _caveats(name, subject, dataset["spec"]) for name, subject in networks.items()}
     use_own_cores()
     regressors: dict[str, dict[str, LayerRegressor]] = {}
     rows: list[Row] = []
@@ -80,16 +89,59 @@ def regress_latents(
                 rows += _judged_rows(name, split, regressors[name], batches, table)
     order = {name: position for position, name in enumerate(networks)}
     info = {
-        "networks": {name: _describe(subject, regressors[name]) for name, subject in networks.items()},
+        "networks": {
+            name: {**_describe(subject, regressors[name]), **caveats[name]} for name, subject in networks.items()
+        },
+        "targets": {target.name: target.what for target in TARGETS},
         "fit_on": fit_on,
         "judged_on": list(judge_on),
         "splits": splits,
-        "dataset": read_dataset_info(data),
+        "dataset": dataset,
         "pool": pool,
         "ridge": {"relative_alphas": list(RELATIVE_ALPHAS), "inner_share": INNER_SHARE},
         "versions": _versions(),
     }
     return Results(tuple(sorted(rows, key=lambda row: order[row.network])), info)
+
+
+def _judging(data: Path, fit_on: str, judge_on: Sequence[str] | None) -> Sequence[str]:
+    """The splits to judge on. UserError unless there is one, and all splits are there and as they should be."""
+    if fit_on == "val":
+        raise UserError("--fit-on val: its objects are for judging; fit on probe or train", exit_code=2)
+    if judge_on is None:
+        judge_on = [split for split in JUDGING if split in splits_of(data) and split != fit_on]
+    if not judge_on:
+        raise UserError(
+            f"{data}: fitted on {fit_on!r}, no split of {', '.join(JUDGING)} is left to judge on; "
+            "fit on another split or render a dataset that has them",
+            exit_code=2,
+        )
+    if fit_on in judge_on:
+        raise UserError(f"the regressors cannot be judged on the split they are fitted on, {fit_on!r}", exit_code=2)
+    for split in (fit_on, *judge_on):
+        shards_of(data, split)
+    return judge_on
+
+
+def _caveats(name: str, subject: Subject, spec: dict) -> dict[str, bool]:
+    """What a reader of the network's results should know, said on stderr too: entries for the results' info."""
+    caveats = {}
+    theirs = spec if subject.data_spec is None else subject.data_spec
+    if other := [key for key in {**spec, **theirs} if spec.get(key) != theirs.get(key)]:
+        caveats["trained_on_other_data"] = True
+        print(
+            f"warning: {name} was trained on another dataset ({', '.join(other)} differ): "
+            "objects called new here may have been seen in its training",
+            file=sys.stderr,
+        )
+    if subject.unfinished_step is not None:
+        caveats["finished"] = False
+        print(
+            f"warning: {name} is not trained to its end: read as it was after step {subject.unfinished_step}; "
+            "gr3d train --resume goes on",
+            file=sys.stderr,
+        )
+    return caveats
 
 
 def inner_objects(object_ids: Sequence[str]) -> Tensor:

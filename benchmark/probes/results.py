@@ -6,14 +6,14 @@ import csv
 import io
 import json
 import math
-import os
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 
 from benchmark.errors import UserError
+from benchmark.files import write_atomically
 
 # What a network is in the results: trained, or a control (before training; no network, pooled pixels).
 TRAINED, UNTRAINED, PIXELS = "trained", "untrained", "pixels"
@@ -50,8 +50,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """rows, and info: {"networks": {name: {"role", "layers", "widths", "config", "weights"}}, "fit_on",
-    "judged_on", "splits", "dataset", "pool", "ridge", "versions"}."""
+    """rows, and info: {"networks": {name: {"role", "layers", "widths", "config", "weights"}}, "targets": {name: words},
+    "fit_on", "judged_on", "splits", "dataset", "pool", "ridge", "versions"}.
+
+    A network also has "trained_on_other_data": true or "finished": false where that is so.
+    """
 
     rows: tuple[Row, ...]
     info: dict
@@ -77,6 +80,15 @@ class Results:
 
     def row(self, network: str, layer: str, target: str, split: str) -> Row:
         return self._by_key[network, layer, target, split]
+
+    def judged(self, split: str | None) -> str:
+        """`split` if it was judged on, else UserError; for None the hardest: `val`, without it `val_views`."""
+        judged = self.info["judged_on"]
+        if split is None:
+            return "val" if "val" in judged else judged[-1]
+        if split not in judged:
+            raise UserError(f"these results were not judged on split {split!r} (they were on: {', '.join(judged)})", 2)
+        return split
 
     def best_layer(self, network: str, target: str, split: str) -> str:
         """The layer with the smallest nmse; of equal ones (the trunk is block4 averaged) the earliest."""
@@ -117,8 +129,8 @@ def load_results(path: Path) -> Results:
 def merge_results(parts: Sequence[Results]) -> Results:
     """Results of several runs of the same regression on the same data as one, to be plotted together.
 
-    A control that occurs twice is taken once. UserError if they differ in data, splits or pooling (they would
-    not compare), or if two trained networks have the same name.
+    A control that occurs twice is taken once; another one of the same name becomes `name 2`. UserError if they
+    differ in data, splits or pooling (they would not compare), or if two trained networks have the same name.
     """
     first = parts[0]
     rows, networks = list(first.rows), dict(first.info["networks"])
@@ -126,27 +138,20 @@ def merge_results(parts: Sequence[Results]) -> Results:
         for key in ("dataset", "fit_on", "judged_on", "splits", "pool"):
             if part.info[key] != first.info[key]:
                 raise UserError(f"these results do not compare: their {key!r} differ; plot them apart", 2)
-        for name in set(part.networks) & set(networks):
-            if TRAINED in (part.role(name), networks[name]["role"]):
+        for name, network in part.info["networks"].items():
+            if name in networks and TRAINED in (network["role"], networks[name]["role"]):
                 raise UserError(f"two of these results hold a network {name!r}; rename one", 2)
-        new = [name for name in part.networks if name not in networks]
-        networks |= {name: part.info["networks"][name] for name in new}
-        rows += [row for row in part.rows if row.network in new]
+            new = _name_for(network, name, networks)
+            if new not in networks:
+                networks[new] = network
+                rows += [replace(row, network=new) for row in part.rows if row.network == name]
     return Results(tuple(rows), {**first.info, "networks": networks})
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` under `path`, making its folder: a reader finds the old file or the new one. UserError if it
-    cannot."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(data)
-        aside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink()
-        raise UserError(f"{path}: not writable ({error.strerror or error}); choose another --out") from error
+def _name_for(network: Mapping, name: str, networks: Mapping[str, Mapping]) -> str:
+    """The first of `name`, `name 2`, `name 3`, ... that is free in `networks`, or taken by the same weights."""
+    names = chain([name], (f"{name} {k}" for k in count(2)))
+    return next(n for n in names if n not in networks or networks[n]["weights"] == network["weights"])
 
 
 def _checked(results: Results) -> Results:
@@ -155,7 +160,7 @@ def _checked(results: Results) -> Results:
     targets = dict.fromkeys(row.target for row in results.rows)
     splits = [results.info["fit_on"], *results.info["judged_on"]]
     for network in results.networks:
-        results.role(network)
+        results.role(network), results.info["networks"][network]["weights"]
         for layer in results.layers(network):
             for target in targets:
                 for split in splits:

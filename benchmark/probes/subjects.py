@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmark.models.network import build_network
 from benchmark.probes.results import PIXELS, TRAINED, UNTRAINED
 from benchmark.training.config import RunConfig, to_dict
-from benchmark.training.run import load_run
+from benchmark.training.run import is_finished, load_checkpoint, load_run, read_config
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,22 @@ class Subject:
 
     network: a module with features(images float (B, 3, H, W) in [0, 1], pool) -> {layer: (B, d)}, in layer
     order. role: TRAINED, or the control it is: UNTRAINED or PIXELS. config: the run's settings, kept with the
-    results.
+    results. data_spec: `spec` of the dataset it was trained on, None for none. unfinished_step: of its training,
+    after which the checkpoint was written; None when the training is finished.
     """
 
     network: nn.Module
     role: str = TRAINED
     config: dict = field(default_factory=dict)
+    data_spec: dict | None = None
+    unfinished_step: int | None = None
 
 
 def trained(run: Path) -> Subject:
     """The network of a run directory. UserError, as `load_run`, for no run or a checkpoint that does not fit."""
     network, config = load_run(run)
-    return Subject(network, TRAINED, _as_json(config))
+    step = None if is_finished(run) else load_checkpoint(run).step
+    return Subject(network, TRAINED, _as_json(config), read_config(run)["data"]["spec"], step)
 
 
 def untrained(run: Path) -> Subject:

@@ -20,11 +20,13 @@ _UNREADABLE = 0.97  # an error of 1 is that of always answering the mean
 _EQUAL = 1.02
 
 
-def sentences(results: Results, split: str = "val") -> list[str]:
+def sentences(results: Results, split: str | None = None) -> list[str]:
     """A plain sentence per trained network and latent. Errors are shares of the latent's variance on `split`.
 
-    The best layer is the one with the smallest error on that same split, as in the paper.
+    The best layer is the one with the smallest error on that same split, as in the paper. split: as in
+    `Results.judged`.
     """
+    split = results.judged(split)
     return [_sentence(results, network, latent, split) for network in results.trained for latent in LATENTS]
 
 
@@ -58,8 +60,12 @@ def _times(ratio: float) -> str:
     return f"{(ratio - 1) * 100:.0f} % worse" if ratio < 1.5 else f"{ratio:.1f} x worse"
 
 
-def format_table(results: Results, split: str = "val") -> str:
-    """The which-layer table: per network (controls too) and latent the best and the last layer, with errors."""
+def format_table(results: Results, split: str | None = None) -> str:
+    """The which-layer table: per network (controls too) and latent the best and the last layer, with errors.
+
+    split: as in `Results.judged`.
+    """
+    split = results.judged(split)
     header = ("network", "latent", "best layer", "error", "last layer", "error", "last / best")
     lines = [header]
     for network in results.networks:

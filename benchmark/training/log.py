@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -113,8 +114,9 @@ class Progress:
         self._print(line, end="\r" if self.in_place and done < self.steps else "\n")
 
     def _print(self, line: str, end: str = "\n") -> None:
-        self.out.write(("\x1b[2K" if self.in_place else "") + line + end)
-        self.out.flush()
+        with suppress(OSError):  # the terminal may have been closed; the checkpoint has still to be written
+            self.out.write(("\x1b[2K" if self.in_place else "") + line + end)
+            self.out.flush()
 
 
 def _duration(seconds: float) -> str:

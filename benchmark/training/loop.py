@@ -1,13 +1,12 @@
 """Trains one network on one device."""
 
-import json
 import time
 from contextlib import closing
 from dataclasses import replace
 
 import torch
 
-from benchmark.data.table import load_table, read_dataset_info
+from benchmark.data.table import count_images, load_table, read_dataset_info
 from benchmark.errors import UserError
 from benchmark.training import run as run_directory
 from benchmark.training.config import RunConfig, TrainConfig, check
@@ -25,16 +24,36 @@ def train(config: TrainConfig, resume: bool = False) -> dict:
     With ``resume``, goes on from the checkpoint in ``config.out`` if there is one, as if never stopped: bit for bit on
     a CPU with the same number of threads. A finished run is reported, not trained again. Prints progress to stderr.
 
-    UserError for unusable settings or data, an ``out`` that holds a run with other settings or (without ``resume``) an
-    unfinished one, a loss that is not finite, and when stopped by Ctrl-C or SIGTERM (after writing a checkpoint).
+    UserError for unusable settings or data, an ``out`` that another process trains in or that holds a run with other
+    settings or (without ``resume``) an unfinished one, a loss that is not finite, a batch too large for the GPU, and
+    when stopped by Ctrl-C, SIGTERM or SIGHUP (after writing a checkpoint).
     """
     check(config.run)
     device = resolve_device(config.device)
     spec = read_dataset_info(config.data)["spec"]
-    run = _check_out(config, resolve_precision(config.run.precision, device), spec, resume)
-    if run_directory.is_finished(config.out):
-        print(f"{config.out}: already finished, not trained again")
-        return json.loads((config.out / run_directory.REPORT).read_text())
+    try:
+        with run_directory.locked(config.out):
+            run = _check_out(config, resolve_precision(config.run.precision, device), spec, resume)
+            return _finished(config) if run_directory.is_finished(config.out) else _train(config, run, spec, device)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"--batch {config.run.batch}: too large for the memory of {_name(device)}; "
+            "train again with a smaller one into another --out"
+        ) from error
+    except KeyboardInterrupt:
+        raise UserError(f"{config.out}: stopped; add --resume to go on from the last checkpoint") from None
+
+
+def _finished(config: TrainConfig) -> dict:
+    report = run_directory.read_report(config.out)
+    images = count_images(config.data, "train")
+    grown = images is not None and images != report["images"]
+    change = f" (on {report['images']} images, the dataset now has {images}; another --out trains on those)"
+    print(f"{config.out}: already finished, not trained again{change if grown else ''}")
+    return report
+
+
+def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device) -> dict:
     threads = use_own_cores()
     table = load_table(config.data, "train")
     if len(table) < run.batch:
@@ -63,7 +82,7 @@ def train(config: TrainConfig, resume: bool = False) -> dict:
         "seconds": round(seconds, 1),
         "images_per_s": round(images / seconds, 2),
         "views_per_s": round(images * trainer.objective.views / seconds, 2),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": _name(device),
         "threads": threads,
         "torch": torch.__version__,
     }
@@ -72,16 +91,11 @@ def train(config: TrainConfig, resume: bool = False) -> dict:
 
 
 def _check_out(config: TrainConfig, precision: str, spec: dict, resume: bool) -> RunConfig:
-    """Check that ``config.out`` is empty (it is made if need be) or already this run's directory; return the run with
+    """Check that ``config.out`` is empty or already this run's directory; return the run with
     its precision."""
     run = replace(config.run, precision=precision)
     if not (config.out / run_directory.CONFIG).exists():
-        try:
-            config.out.mkdir(parents=True, exist_ok=True)
-            foreign = any(not path.name.startswith(".") for path in config.out.iterdir())
-        except OSError as error:
-            raise UserError(f"--out {config.out}: cannot be made or read ({error.strerror})") from error
-        if foreign:
+        if any(not path.name.startswith(".") for path in config.out.iterdir()):
             raise UserError(f"--out {config.out}: holds other files and no run; choose another folder")
         return run
     stored = run_directory.read_config(config.out)
@@ -126,10 +140,14 @@ def _fit(trainer: Trainer, config: TrainConfig, first: int, seconds: float) -> f
                 save(done)
                 raise UserError(
                     f"{config.out}: stopped by {stop.name} after step {done} of {steps}, saved; "
-                    "the same command with --resume goes on from there"
+                    "add --resume to go on from there"
                 )
             if time.monotonic() - saved >= config.checkpoint_seconds and done < steps:
                 save(done)
                 saved = time.monotonic()
         save(steps)
     return seconds + time.monotonic() - started
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

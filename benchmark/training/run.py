@@ -1,14 +1,17 @@
 """The run directory: config.json, checkpoint.pt, log.jsonl and, once training has finished, report.json."""
 
+import fcntl
 import json
-import os
 import pickle
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from benchmark.errors import UserError
+from benchmark.files import replacement, write_atomically
 from benchmark.models import Network, build_network
 from benchmark.training.config import RunConfig, check, from_dict, to_dict
 
@@ -34,9 +37,43 @@ class Checkpoint:
     rng: torch.Tensor
 
 
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Make the folder `run` and hold it for this process; the lock goes with the process, however that ends.
+
+    UserError if another process holds it, or if it cannot be made.
+    """
+    with ExitStack() as held:
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context((run / ".lock").open("w"))  # closed in programs that this one starts
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in run.glob(f".{CHECKPOINT}.*.tmp"):  # by a process killed while it wrote
+                left.unlink()
+        except BlockingIOError:
+            raise UserError(
+                f"--out {run}: another gr3d train is writing there; wait for it or choose another folder"
+            ) from None
+        except OSError as error:
+            raise UserError(f"--out {run}: cannot be made or written ({error.strerror})") from error
+        yield
+
+
 def is_finished(run: Path) -> bool:
     """Whether training in this run directory has reached its last epoch."""
     return (Path(run) / REPORT).is_file()
+
+
+def read_report(run: Path) -> dict:
+    """report.json of a finished run. UserError when it is damaged."""
+    path = run / REPORT
+    try:
+        report = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it, then add --resume to have it written again") from error
+    if not isinstance(report, dict) or not isinstance(report.get("images"), int):
+        raise UserError(f"{path}: damaged (no number of images); delete it, then add --resume to have it written again")
+    return report
 
 
 def load_run(run: Path) -> tuple[Network, RunConfig]:
@@ -64,7 +101,7 @@ def read_config(run: Path) -> dict:
             raise ValueError(f"format {stored['format']!r}, expected {_FORMAT!r}")
         config = from_dict(stored["run"])
         check(config)
-        return {"run": config, "data": stored["data"]}
+        return {"run": config, "data": {"spec": dict(stored["data"]["spec"])}}
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -82,15 +119,10 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
     UserError when the folder cannot be written (no permission, no space); the previous checkpoint is then untouched.
     """
     path = run / CHECKPOINT
-    aside = run / f".{CHECKPOINT}.tmp"
     try:
-        with aside.open("wb") as file:
+        with replacement(path) as file:
             torch.save({"format": _FORMAT, **vars(checkpoint)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(aside, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
-        aside.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({_first_line(error)}); make room, then add --resume") from error
 
 
@@ -129,27 +161,8 @@ def load_weights(module: torch.nn.Module, state: dict, run: Path) -> None:
 
 
 def write_json(path: Path, values: dict) -> None:
-    """Write aside, then rename. UserError when the folder cannot be written."""
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        with aside.open("w") as file:
-            json.dump(values, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(aside, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _publish(aside: Path, path: Path) -> None:
-    """Rename, and make the rename itself survive a power cut."""
-    os.replace(aside, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    """Write aside, then rename. UserError when it cannot be written."""
+    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
 def _shape(shape: torch.Size | None) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that the loop grants between two steps."""
+"""Ctrl-C, SIGTERM and a closed terminal as a wish that the loop grants between two steps."""
 
 import signal
 import threading
@@ -8,10 +8,11 @@ from types import FrameType
 class StopRequest:
     """Context manager; ``name`` is the signal that arrived, or None. A second Ctrl-C interrupts at once.
 
-    Outside the main thread Python cannot install handlers, and nothing is caught.
+    What whoever started the process had it ignore (nohup: SIGHUP) stays ignored. Outside the main thread Python cannot
+    install handlers, and nothing is caught.
     """
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
         self.name: str | None = None
@@ -19,7 +20,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in self._SIGNALS}
+            heard = [number for number in self._SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._handle) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -27,7 +29,9 @@ class StopRequest:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.name = signal.Signals(number).name
-        self._restore()
+        # The others may come twice: a closing terminal's from the kernel and from the shell.
+        if signal.SIGINT in self._previous:
+            signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

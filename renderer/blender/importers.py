@@ -71,6 +71,10 @@ def texture_folder(path: Path) -> Path:
 
 
 def _import_obj(path: Path) -> None:
+    data = path.read_bytes().lower()
+    # Blender reads these as 0 and says nothing.
+    if (b"nan" in data or b"inf" in data) and re.search(rb"^v[ \t][^\n]*(?:nan|inf)", data, re.MULTILINE):
+        raise BadObject("vertices that are not finite numbers")
     # Without validation, faces with fewer than three vertices crash Blender.
     bpy.ops.wm.obj_import(filepath=str(path), validate_meshes=True)
 
@@ -83,7 +87,7 @@ def _import_gltf(path: Path) -> None:
 
 
 def _import_collada(path: Path) -> None:
-    if not hasattr(bpy.types, "WM_OT_collada_import"):
+    if not getattr(bpy.app.build_options, "collada", False):
         raise BadObject(f"Blender {bpy.app.version_string} cannot read Collada; use Blender 4.5 or older, or a .glb")
     bpy.ops.wm.collada_import(filepath=str(path))
 

@@ -1,5 +1,7 @@
 """Zips that mean harm or are broken end as BadObject and leave nothing outside the target."""
 
+import errno
+import os
 import stat
 import zipfile
 
@@ -93,6 +95,19 @@ def test_broken_archives(tmp_path, damage):
 def test_a_file_where_another_member_wants_a_folder(tmp_path):
     source = write_zip(tmp_path / "a.zip", {"a": "file", "a/b": "below it"})
     with pytest.raises(BadObject):
+        archive.unzip(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_full_or_failing_disk_makes_no_object_bad(tmp_path, monkeypatch, number):
+    """No disk to fill in a test: the copying fails as it would on one."""
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    source = write_zip(tmp_path / "a.zip", {"a.obj": "v 0 0 0"})
+    monkeypatch.setattr(archive.shutil, "copyfileobj", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
         archive.unzip(source, tmp_path / "out")
 
 

@@ -90,6 +90,28 @@ def test_visits_are_worth_an_import():
     assert sum(lengths) / len(lengths) > 0.75 * VIEWS_PER_VISIT
 
 
+@pytest.mark.parametrize("splits", ["train=0.7,probe=0.13,val_views=0.02,val=0.15", "train=0.601,probe=0.199,val=0.2"])
+def test_uneven_shares_have_visits_of_the_same_size(splits):
+    """Shares of many decimals make large blocks, which are cut into visits."""
+    plan = make_plan(objects=200, splits=splits)
+    visits = list(plan.visits(2000))
+    assert max(len(v.indices) for v in visits) < 2 * VIEWS_PER_VISIT
+    assert len({v.object.id for v in visits}) > 80
+    train = {plan.sample(i).object.id for i in range(2000) if plan.sample(i).split == "train"}
+    probe = {plan.sample(i).object.id for i in range(2000) if plan.sample(i).split == "probe"}
+    assert probe <= train
+
+
+def test_the_plan_is_fixed_for_ever():
+    """A known plan: if it changes, `--n` can no longer be raised on datasets made before."""
+    samples = [make_plan().sample(i) for i in (0, 7, 1234)]
+    assert [(s.object.id, s.split, s.shard) for s in samples] == [
+        ("o011", "val", "val-000000.tar"),
+        ("o008", "train", "train-000000.tar"),
+        ("o021", "probe", "probe-000002.tar"),
+    ]
+
+
 def test_seeds_give_different_splits_orders_and_latents():
     one, two = make_plan(seed=1), make_plan(seed=2)
     assert [one.sample(i).object.id for i in range(200)] != [two.sample(i).object.id for i in range(200)]

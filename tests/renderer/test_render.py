@@ -280,6 +280,8 @@ def test_dry_run_renders_nothing(tmp_path):
     done = run(tmp_path / "data", 2000, "--dry-run")
     assert done.returncode == 0
     assert "train: 1200 images in 60 shards" in done.stdout
+    counts = json.loads(run(tmp_path / "data", 2000, "--dry-run", "--json").stdout)
+    assert counts["val"].startswith("300 images in 15 shards")
     assert not (tmp_path / "data").exists()
 
 
@@ -290,11 +292,53 @@ def test_inside_debians_blender(tmp_path):
     command = ["blender", "-b", "-P", str(ROOT / "renderer" / "render.py"), "--", *arguments(out, 20)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert (out / "report.json").exists() and (out / "README.md").exists()
     record = json.loads((out / "dataset.json").read_text())
     assert record["blender"].startswith(subprocess.getoutput("blender --version").split()[1])
     assert sum(s["samples"] for s in json.loads((out / "checksums.json").read_text()).values()) == 20
     other = run(out, 40)  # the bpy wheel draws other pixels
     assert other.returncode == 1 and "was begun with Blender" in other.stderr
+
+
+@needs_blender
+def test_ctrl_c_inside_debians_blender(tmp_path):
+    out = tmp_path / "data"
+    command = ["blender", "-b", "-P", str(ROOT / "renderer" / "render.py"), "--", *arguments(out, 400)]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal, not as in a script
+    )
+    wait_for_images(out, process, 12)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert "the same command resumes" in errors
+    assert "Traceback" not in errors
+    sealed = json.loads((out / "checksums.json").read_text())
+    assert sum(s["samples"] for s in sealed.values()) >= 12  # what is there can be worked with
+    import datasets
+
+    assert datasets.load_dataset(str(out))["train"][0]["jpg"].size == (32, 32)
+
+
+def test_image_of_an_object_quarantined_meanwhile_is_dropped(tmp_path):
+    """Two workers may show the same object when one of them dies of it for the last time."""
+    options = render.parser().parse_args(arguments(tmp_path, 40))
+    catalog = render.load_catalog(options.objects, ROOT)
+    spec = render.make_spec(
+        catalog, seed=5, resolution=32, preset="fast", splits=options.splits, shard_size=20, image_format="jpg"
+    )
+    dataset = render.open_dataset(tmp_path, render.Plan(spec, catalog))
+    state = render.Run(dataset, 40)
+    sample = dataset.plan.sample(0)
+    state._quarantine(sample.object.id, "test")
+    dataset.spooled(0).write_bytes(b"late")
+    state._image(0)
+    assert not dataset.spooled(0).exists() and state.counts.rendered == 0
 
 
 @needs_blender

@@ -11,7 +11,16 @@ from PIL import Image
 from assets.catalog import Catalog, ObjectRef
 from assets.errors import UserError
 from renderer.plan import Plan
-from renderer.shards import locked, open_dataset, read_json, tar_bytes, verify, write_atomically
+from renderer.shards import (
+    is_whole,
+    locked,
+    open_dataset,
+    read_json,
+    stamp_blender,
+    tar_bytes,
+    verify,
+    write_atomically,
+)
 from renderer.spec import DEFAULT_SPLITS, make_spec
 
 N = 40
@@ -86,6 +95,58 @@ def test_half_written_images_are_rendered_again(folder, plan):
     dataset = open_dataset(folder, plan)
     dataset.spooled(50).write_bytes(b"\xff\xd8 cut off")
     assert not dataset.has_image(50)
+
+
+def test_images_made_before_a_quarantine_are_not_counted_for_others(folder, plan):
+    """An unfinished shard holds some of a quarantined object's images: the missing ones of others stay missing."""
+    name = "probe-000000.tar"
+    members = plan.shards(N)[name]
+    victim = plan.sample(members[0]).object.id
+    others = [i for i in members if plan.sample(i).object.id != victim]
+    assert others and len(others) < len(members)
+    dataset = open_dataset(folder, plan)
+    dataset.unseal(name)
+    dataset.seal(name, [i for i in members if i not in others[:1]])
+    dataset.quarantine(victim, "test")
+    assert others[0] in open_dataset(folder, plan).missing(N)[name]
+
+
+def test_leftovers_of_a_kill_are_cleared_away(plan, tmp_path):
+    (tmp_path / ".dataset.json.1.tmp").write_text("{")
+    (tmp_path / ".spool").mkdir()
+    (tmp_path / ".spool" / ".000000003.77.jpg").write_bytes(b"half")
+    dataset = open_dataset(tmp_path, plan)
+    assert list(dataset.spool.iterdir()) == [] and not list(tmp_path.glob(".*.tmp"))
+
+
+def test_another_engine_is_refused(folder):
+    engine = {"engine": "cycles", "device": "cpu", "device_names": ["CPU"], "spp": 8}
+    stamp_blender(folder, "4.5", engine)
+    stamp_blender(folder, "4.5", {**engine, "device_names": ["another CPU"]})
+    with pytest.raises(UserError, match="device 'cpu', not 'cuda'"):
+        stamp_blender(folder, "4.5", {**engine, "device": "cuda"})
+    with pytest.raises(UserError, match=r"begun with Blender 4\.5"):
+        stamp_blender(folder, "5.0", engine)
+
+
+@pytest.mark.parametrize("image_format", ["jpg", "png", "webp"])
+def test_shortened_images_are_not_whole(image_format):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(buffer, {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[image_format])
+    data = buffer.getvalue()
+    assert is_whole(data, image_format)
+    assert not is_whole(data[:-1], image_format)
+    assert not is_whole(b"", image_format)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("dataset.json", '{"a": 1}'), ("checksums.json", '{"x.tar": 1}'), ("dataset.json", "[]"), ("checksums.json", "?")],
+)
+def test_damaged_records_are_one_line(folder, name, text):
+    (folder / name).write_text(text)
+    with pytest.raises(UserError, match=r"json"):
+        list(verify(folder, decode))
 
 
 def test_tars_are_reproducible(plan, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from benchmark.data import LATENT_NAMES, load_table
+from benchmark.data.table import count_images, splits
 from benchmark.errors import UserError
 
 
@@ -36,10 +37,6 @@ def test_table_is_sorted_by_index_and_holds_every_label(data, make_sample):
     assert table.latents.dtype == table.quaternion.dtype == torch.float64
 
 
-def test_limit_takes_the_first_by_index(data):
-    assert load_table(data, "train", limit=3).index.tolist() == [0, 1, 2]
-
-
 @pytest.mark.parametrize("format", ["jpg", "png", "webp"])
 def test_image_formats(tmp_path, write_dataset, make_sample, put_shard, format):
     data = write_dataset(tmp_path / "data", count=2)
@@ -57,6 +54,41 @@ def test_splits_with_a_common_prefix_stay_apart(data, make_sample, put_shard):
 def test_unknown_split_lists_the_others(data):
     with pytest.raises(UserError, match=r"no shards of split 'probe' \(splits there: train\)"):
         load_table(data, "probe")
+
+
+def _list_shards(data: Path, *names: str) -> None:
+    (data / "checksums.json").write_text(json.dumps({name: {"sha256": "", "bytes": 1, "samples": 5} for name in names}))
+
+
+def test_listed_shard_that_is_missing(data):
+    _list_shards(data, "train-000000.tar", "train-000001.tar", "val-000000.tar")
+    assert len(load_table(data, "train"))
+    assert splits(data) == ["train", "val"]
+    (data / "train-000001.tar").unlink()
+    with pytest.raises(UserError, match=r"train-000001\.tar: missing, .* run the same gr3d render command again"):
+        load_table(data, "train")
+    with pytest.raises(UserError, match=r"val-000000\.tar: missing"):
+        load_table(data, "val")
+
+
+def test_images_are_counted_as_listed(data):
+    assert count_images(data, "train") is None
+    _list_shards(data, "train-000000.tar", "train-000001.tar", "val-000000.tar")
+    assert count_images(data, "train") == 10
+    (data / "checksums.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"checksums\.json: damaged"):
+        load_table(data, "train")
+
+
+def test_incomplete_dataset_is_said_once(data, capsys):
+    (data / "report.json").write_text('{"still_to_render": 7}')
+    for _ in range(2):
+        load_table(data, "train")
+    assert capsys.readouterr().err.count("dataset is incomplete: 7 images still to render") == 1
+    for text in ('{"still_to_render": 0}', "{", "[]"):
+        (data / "report.json").write_text(text)
+        load_table(data, "train")
+    assert capsys.readouterr().err == ""
 
 
 def test_folder_that_is_no_dataset(tmp_path):

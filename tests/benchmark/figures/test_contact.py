@@ -1,9 +1,11 @@
 """The contact sheet shows what is in the dataset, one object a row."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from benchmark.data.table import load_table
+from benchmark.errors import UserError
 from benchmark.figures.contact import contact_sheet
 
 
@@ -23,3 +25,32 @@ def test_objects_with_few_images_leave_white(write_dataset, tmp_path):
     sheet = np.asarray(Image.open(contact_sheet(data, tmp_path / "sheet.png", rows=9, columns=2)))
     assert sheet.shape[0] == 2 + 5 * 34
     assert (sheet[:, -32:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.JPEG", "JPEG"), ("a.webp", "WEBP")]
+)
+def test_ending_decides_the_format(write_dataset, tmp_path, name, format):
+    data = write_dataset(tmp_path / "data", count=5)
+    assert Image.open(contact_sheet(data, tmp_path / "new" / name)).format == format
+
+
+@pytest.mark.parametrize("name", ["sheet", "sheet.txt", "."])
+def test_other_endings_are_wrong_usage(tmp_path, name):
+    with pytest.raises(UserError, match=r"--out .*\.png") as error:
+        contact_sheet(tmp_path / "no data is read", tmp_path / name)
+    assert error.value.exit_code == 2
+
+
+def test_unwritable_picture_is_a_clear_line(write_dataset, tmp_path):
+    data = write_dataset(tmp_path / "data", count=5)
+    (tmp_path / "folder.png").mkdir()
+    for out in (tmp_path / "folder.png", data / "dataset.json" / "a.png"):
+        with pytest.raises(UserError, match="cannot be written.*--out"):
+            contact_sheet(data, out)
+
+
+def test_picture_larger_than_its_format_allows(write_dataset, tmp_path):
+    data = write_dataset(tmp_path / "data", count=5)
+    with pytest.raises(UserError, match=r"cannot be encoded as WEBP"):
+        contact_sheet(data, tmp_path / "a.webp", columns=600)

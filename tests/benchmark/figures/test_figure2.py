@@ -15,7 +15,6 @@ TINY = Scale(
     resolution=32,
     objects="procedural",
     takes="a minute",
-    options={"batch": 32},
 )
 
 
@@ -45,7 +44,7 @@ def test_failed_rendering_is_passed_on(tmp_path):
 def test_clock_adds_up_over_runs(tmp_path):
     for _ in range(2):
         clock = Clock(tmp_path / "steps.json")
-        clock.note({"a": 2.0})
+        clock.note("a", 2.0)
         with clock.step("work"):
             pass
     assert json.loads((tmp_path / "steps.json").read_text())["jobs"] == {"a": 4.0}

@@ -125,8 +125,17 @@ def test_errors_far_above_one_stay_in_the_csv(tmp_path):
 def test_bad_input_is_a_clear_line(results, tmp_path):
     with pytest.raises(UserError, match=r"'train'.*val_views, val"):
         plot_layers(results, tmp_path / "figure", split="train")
+    for nameless in (Path("."), Path("..")):
+        with pytest.raises(UserError, match="--out .*names no figure") as error:
+            plot_layers(results, nameless)
+        assert error.value.exit_code == 2
     with pytest.raises(UserError, match="no network"):
         plot_layers(fake_results({"pixels": (PIXELS, ["pixels"])}), tmp_path / "figure")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--out"):
         plot_layers(results, tmp_path / "file" / "figure")
+
+
+def test_without_val_the_new_views_are_plotted(results, tmp_path):
+    only = Results(results.rows, {**results.info, "judged_on": ["val_views"]})
+    assert {line["split"] for line in read(plot_layers(only, tmp_path / "figure").csv)} == {"val_views", "probe"}

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from benchmark.models import build_network
 from benchmark.probes.features import weights_hash
 from benchmark.probes.regress import inner_objects, regress_latents
 from benchmark.probes.results import PIXELS, UNTRAINED, Results, load_results, merge_results
-from benchmark.probes.subjects import Subject, pixels8
+from benchmark.probes.subjects import PooledPixels, Subject, pixels8
 from benchmark.probes.summary import LATENTS, format_table, sentences
 from benchmark.probes.targets import TARGETS, target_columns, target_slices
 
@@ -65,6 +67,8 @@ def test_every_network_layer_target_and_split_is_there(results):
     assert results.trained == ("SimCLR",)
     assert results.role("pixels") == PIXELS
     assert results.info["networks"]["pixels"]["widths"] == [192]
+    assert results.info["judged_on"] == ["val_views", "val"]
+    assert results.info["targets"]["yaw"] == "object yaw in radians"
     assert results.info["splits"]["probe"] == {"images": 240, "objects": 10}
     for row in results.rows:
         assert row.r2 == pytest.approx(1 - row.nmse)
@@ -172,7 +176,11 @@ def test_features_that_are_not_finite_name_network_and_layer(dataset):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"fit_on": "val"}, "judged on the split"),
+        ({"fit_on": "val_views", "judge_on": ("val_views",)}, "judged on the split"),
+        ({"fit_on": "val"}, "--fit-on val: "),
+        ({"judge_on": ("nowhere",)}, "nowhere"),
+        ({"judge_on": ()}, "left to judge on"),
+        ({"pool": 3}, "--pool 3: choose one of 1, 2, 4"),
         ({"fit_on": "lone"}, "at least 2"),
         ({"fit_on": "nowhere"}, "nowhere"),
         ({"device": "abacus"}, "--device abacus"),
@@ -242,6 +250,57 @@ def test_merging_keeps_controls_once_and_refuses_what_does_not_compare(results, 
     assert pooled.info["networks"]["pooled"]["widths"] == [48, 30]
     with pytest.raises(UserError, match="'pool'"):
         merge_results([results, pooled])
+
+
+def test_another_control_of_the_same_name_is_kept_beside_the_first(results):
+    other = results.info["networks"]["untrained"] | {"weights": "another"}
+    rows = tuple(replace(row, nmse=0.7) for row in results.rows if row.network == "untrained")
+    part = Results(rows, {**results.info, "networks": {"untrained": other}})
+    merged = merge_results([results, part, part])
+    assert merged.networks == (*results.networks, "untrained 2")
+    assert merged.row("untrained", "head1", "yaw", "val") == results.row("untrained", "head1", "yaw", "val")
+    assert merged.row("untrained 2", "head1", "yaw", "val").nmse == 0.7
+    assert len(merged.rows) == len(results.rows) + len(rows)
+
+
+def test_splits_to_judge_on_are_those_of_the_dataset(dataset, tmp_path):
+    """Found before anything is fitted: the network would fail at its first image."""
+    views = shutil.copytree(dataset, tmp_path / "views", ignore=shutil.ignore_patterns("val-*"))
+    results = regress_latents({"pixels": pixels8()}, views, device="cpu")
+    assert results.info["judged_on"] == ["val_views"]
+    assert "new views of known objects" in format_table(results)
+    assert sentences(results) == []
+    diverged = {"net": Subject(Diverged(0))}
+    with pytest.raises(UserError, match="left to judge on") as error:
+        regress_latents(diverged, views, fit_on="val_views", device="cpu")
+    assert error.value.exit_code == 2
+    listed = {"val-000000.tar": {"samples": 60}}
+    (views / "checksums.json").write_text(json.dumps(listed))
+    with pytest.raises(UserError, match=r"val-000000\.tar: missing"):
+        regress_latents(diverged, views, device="cpu")
+
+
+def test_caveats_are_said_and_stored(dataset, capsys):
+    subjects = {
+        "same": Subject(PooledPixels(2), data_spec={"seed": 0}),
+        "other": Subject(PooledPixels(2), data_spec={"seed": 1, "catalog": {}}),
+        "begun": Subject(PooledPixels(2), data_spec={"seed": 0}, unfinished_step=7),
+        "pixels": pixels8(),
+    }
+    networks = regress_latents(subjects, dataset, judge_on=("val",), device="cpu").info["networks"]
+    assert {name for name in networks if networks[name].get("trained_on_other_data")} == {"other"}
+    assert {name for name in networks if networks[name].get("finished") is False} == {"begun"}
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 2
+    assert "other was trained on another dataset (seed, catalog differ)" in warnings[0]
+    assert "begun" in warnings[1] and "after step 7" in warnings[1]
+
+
+def test_errors_of_fitting_are_never_shown_as_judged(results):
+    for show in (format_table, sentences):
+        with pytest.raises(UserError, match=r"not judged on split 'probe' .*val_views, val") as error:
+            show(results, "probe")
+        assert error.value.exit_code == 2
 
 
 def test_best_layer_of_equal_ones_is_the_earliest(results):

@@ -10,7 +10,7 @@ from benchmark.probes.features import weights_hash
 from benchmark.probes.results import PIXELS, TRAINED, UNTRAINED
 from benchmark.probes.subjects import pixels8, trained, untrained
 from benchmark.recipes import SMALL
-from benchmark.training.run import Checkpoint, save_checkpoint, write_config
+from benchmark.training.run import Checkpoint, save_checkpoint, write_config, write_json
 
 
 @pytest.fixture
@@ -35,6 +35,14 @@ def test_trained_and_untrained_differ_by_the_training(run):
     step = next(after.network.parameters()) - next(before.network.parameters())
     assert step.view(-1)[0].item() == pytest.approx(1)
     assert step.count_nonzero() == 1
+
+
+def test_a_run_knows_its_data_and_how_far_it_is(run):
+    subject = trained(run)
+    assert (subject.data_spec, subject.unfinished_step) == ({"seed": 0}, 1)
+    write_json(run / "report.json", {"images": 10})
+    assert trained(run).unfinished_step is None
+    assert untrained(run).data_spec is None
 
 
 def test_no_run_is_a_clear_line(tmp_path):

@@ -14,7 +14,7 @@ from benchmark.errors import UserError
 from benchmark.models import build_network
 from benchmark.recipes import RECIPES
 from benchmark.training import load_run
-from benchmark.training.run import Checkpoint, save_checkpoint, write_config, write_json
+from benchmark.training.run import Checkpoint, locked, save_checkpoint, write_config, write_json
 
 RUN = replace(RECIPES["small"]["simclr"], head="none", precision="fp32")
 
@@ -125,5 +125,14 @@ def test_full_disk_keeps_the_previous_checkpoint(run):
 
 
 def test_unwritable_json(tmp_path):
+    (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        write_json(tmp_path / "absent" / "report.json", {})
+        write_json(tmp_path / "file" / "report.json", {})
+
+
+def test_what_a_killed_writer_left_is_cleared_away(run):
+    (run / ".checkpoint.pt.123.tmp").write_bytes(bytes(10))
+    (run / ".notes.tmp").write_text("the user's")
+    with locked(run):
+        assert not (run / ".checkpoint.pt.123.tmp").exists()
+    assert (run / ".notes.tmp").exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from benchmark.errors import UserError
 from benchmark.models import build_network
 from benchmark.recipes import RECIPES
 from benchmark.training import RunConfig, TrainConfig, is_finished, load_run, train
+from benchmark.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[3]
 
@@ -68,7 +70,7 @@ def stopped(data, tmp_path) -> TrainConfig:
     """A run of 8 steps, interrupted by Ctrl-C after a few."""
     config = settings(data, tmp_path / "stopped")
     _interrupt_when(lambda: len((config.out / "log.jsonl").read_text().splitlines()) >= 2)
-    with pytest.raises(UserError, match=r"stopped by SIGINT after step [2-7] of 8, saved; .* --resume") as caught:
+    with pytest.raises(UserError, match=r"stopped by SIGINT after step [2-7] of 8, saved; add --resume") as caught:
         train(config)
     assert caught.value.exit_code == 1
     return config
@@ -109,7 +111,7 @@ def test_finished_run_is_complete(finished, data):
     assert same(dict(network.state_dict()), weights(finished))
     untrained = build_network(config.arch, config.stem, config.head, config.seed)
     assert not torch.equal(network.stem[0].weight, untrained.stem[0].weight)
-    assert not [path for path in finished.iterdir() if path.name.startswith(".")]
+    assert [path.name for path in finished.iterdir() if path.name.startswith(".")] == [".lock"]
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -119,7 +121,28 @@ def test_finished_run_is_not_trained_again(finished, data, resume, capsys):
     report = train(settings(data, finished), resume=resume)
     assert report == json.loads((finished / "report.json").read_text())
     assert (finished / "checkpoint.pt").stat() == before
-    assert "already finished" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{finished}: already finished, not trained again\n"
+
+
+def test_finished_run_says_that_its_data_has_grown(finished, data, tmp_path, capsys):
+    grown = shutil.copytree(data, tmp_path / "grown")
+    for images in (16, 32):
+        listed = {f"train-{shard:06d}.tar": {"samples": images} for shard in (0, 1)}
+        (grown / "checksums.json").write_text(json.dumps(listed))
+        assert train(settings(grown, finished))["images"] == 32
+    same, more = capsys.readouterr().out.splitlines()
+    assert same.endswith("not trained again")
+    assert "not trained again (on 32 images, the dataset now has 64" in more
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_damaged_report(finished, data, tmp_path, text):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "report.json").write_text(text)
+    with pytest.raises(UserError, match=r"report\.json: damaged .*delete it, then add --resume"):
+        train(settings(data, run))
+    (run / "report.json").unlink()
+    assert train(settings(data, run), resume=True)["steps"] == 8
 
 
 def test_same_settings_give_the_same_weights(finished, data, tmp_path):
@@ -135,27 +158,55 @@ def test_stopped_and_resumed_equals_never_stopped(stopped, finished):
     assert losses(stopped.out) == losses(finished)
 
 
-def test_killed_and_resumed_equals_never_killed(data, tmp_path):
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
+def start(data: Path, out: Path, *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", CHILD, str(data), str(out), *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
-    def start(out: Path, *more: str) -> subprocess.Popen:
-        command = [sys.executable, "-c", CHILD, str(data), str(out), *more]
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
-    child = start(killed)
-    log = killed / "log.jsonl"
+def started(data: Path, out: Path) -> subprocess.Popen:
+    """A process that has done a few steps of its run."""
+    child, log = start(data, out), out / "log.jsonl"
     while child.poll() is None and not (log.is_file() and log.read_text().count("\n") >= 5):
         time.sleep(0.01)
+    return child
+
+
+def test_killed_and_resumed_equals_never_killed(data, tmp_path):
+    """And one at a time: what a second process meets is the lock, which dies with its holder."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    child = started(data, killed)
+    child.send_signal(signal.SIGSTOP)
+    second = start(data, killed, "resume")
+    _, errors = second.communicate()
+    assert second.returncode == 1
+    assert "another gr3d train is writing there" in errors
     child.kill()
     child.communicate()
     assert child.returncode == -signal.SIGKILL, "the run ended before it could be killed"
     assert not (killed / "report.json").exists()
-    for child in (start(killed, "resume"), start(whole)):
+    for child in (start(data, killed, "resume"), start(data, whole)):
         _, errors = child.communicate()
         assert child.returncode == 0, errors
     assert same(weights(killed), weights(whole))
     assert losses(killed) == losses(whole)
+
+
+def test_batch_too_large_for_the_gpu(data, tmp_path, monkeypatch):
+    """Without a GPU, torch's error has to be made up."""
+
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB\nmore")
+
+    monkeypatch.setattr(Trainer, "loss", fail)
+    with pytest.raises(UserError, match=r"--batch 8: too large for the memory of cpu; .*smaller.*--out"):
+        train(settings(data, tmp_path / "run"))
+
+
+def test_stopped_before_the_first_step(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "__init__", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(UserError, match="stopped; add --resume"):
+        train(settings(data, tmp_path / "run"))
 
 
 def test_log_cut_short_by_a_kill_is_mended(stopped, finished):
@@ -236,7 +287,7 @@ def test_data_that_cannot_be_read_leaves_the_folder_free(write_dataset, tmp_path
     (broken / "train-000000.tar").write_bytes(b"")
     with pytest.raises(UserError, match="truncated shard"):
         train(settings(broken, tmp_path / "run"))
-    assert not list((tmp_path / "run").iterdir())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 def test_batch_larger_than_the_split(data, tmp_path):

@@ -114,7 +114,9 @@ def model(path: Path) -> ObjectRef:
     return ObjectRef(id=path.stem, source="directory", category="test", path=str(path))
 
 
-def write_obj(path: Path, points: list, faces: dict[str, list], colours: dict[str, tuple], normals: str = "") -> ObjectRef:
+def write_obj(
+    path: Path, points: list, faces: dict[str, list], colours: dict[str, tuple], normals: str = ""
+) -> ObjectRef:
     """An .obj with one material per entry of `faces`: name -> corners (0-based); colours are display values."""
     lines = [f"mtllib {path.stem}.mtl", *(f"v {x} {y} {z}" for x, y, z in points)]
     for name, polygons in faces.items():
