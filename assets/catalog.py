@@ -1,7 +1,7 @@
 """What objects there are, whatever they come from: the catalog, its split by object, and loading one object.
 
-A source is `procedural[:family,...][@instances]` (built in), `sweethome3d[:family,...]` (Debian's furniture package) or a
-folder.
+A source is `procedural[:family,...][@instances]` (built in), `sweethome3d[:family,...]` (Debian's furniture package)
+or a folder.
 """
 
 from __future__ import annotations

@@ -147,6 +147,7 @@ def train(
     """Train a network on a dataset's split `train`. What is not given comes from the objective's recipe."""
     from dataclasses import replace
 
+    from benchmark.data.table import count_images
     from benchmark.objectives import OBJECTIVES
     from benchmark.recipes import RECIPES
     from benchmark.training import TrainConfig
@@ -170,18 +171,9 @@ def train(
 
 def batch_for(images: int | None, recipe: int) -> int:
     """The recipe's batch; where four of those do not fit into an epoch, the largest power of two of which four do."""
-    if images is None or images >= 4 * recipe:
+    if images is None or images >= 4 * recipe:  # None: not known, so that training says why
         return recipe
     return max(2, 1 << max(images // 4, 1).bit_length() - 1)
-
-
-def count_images(data: Path, split: str) -> int | None:
-    """Images in a split as checksums.json lists them, None where that says nothing."""
-    try:
-        listed = json.loads((data / "checksums.json").read_text())
-        return sum(entry["samples"] for name, entry in listed.items() if name.rpartition("-")[0] == split) or None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
 
 
 @with_example("gr3d regress-latents runs/simclr runs/rotation --data data/gr3d --out runs/regression")
@@ -190,7 +182,7 @@ def count_images(data: Path, split: str) -> int | None:
 @click.option("--data", type=Folder, default=DATA, show_default=True, help="Dataset folder.")
 @click.option("--out", type=Folder, default=REGRESSION, show_default=True, help="Folder for the results.")
 @click.option("--fit-on", default="probe", show_default=True, help="Split that fits the regressors.")
-@click.option("--pool", type=click.IntRange(1, 16), default=1, show_default=True, help="Side of the averaging grid.")
+@click.option("--pool", type=int, default=1, show_default=True, help="Side of the averaging grid: 1, 2 or 4.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def regress_latents(
@@ -220,8 +212,7 @@ def regress_latents(
         ):
             subjects["untrained" if "untrained" not in subjects else f"untrained {name}"] = begun
     subjects["pixels 8x8"] = pixels8()
-    judged = tuple(split for split in ("val_views", "val") if split != fit_on)
-    results = regress(subjects, data, fit_on=fit_on, judge_on=judged, pool=pool, device=device)
+    results = regress(subjects, data, fit_on=fit_on, pool=pool, device=device)
     paths = results.save(out)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in results.rows]))
@@ -238,8 +229,8 @@ def is_same_network(one: dict, other: dict) -> bool:
 @cli.command()
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Figure, without ending [RESULTS/figure2].")
-@click.option("--split", default="val", show_default=True, help="val (new objects) or val_views (new views).")
-def plot(results: Sequence[Path], out: Path | None, split: str) -> None:
+@click.option("--split", help="val (new objects) or val_views (new views) [val, if the results have it].")
+def plot(results: Sequence[Path], out: Path | None, split: str | None) -> None:
     """Draw error per layer, one panel per latent (Figure 2), as png and svg, with the numbers as csv."""
     from benchmark.figures.layers import plot_layers
     from benchmark.probes.results import load_results, merge_results

@@ -24,8 +24,9 @@ from benchmark.figures.claims import control_lines, judge
 from benchmark.figures.contact import contact_sheet
 from benchmark.figures.jobs import Job, available_cores, run_jobs
 from benchmark.figures.layers import plot_layers
+from benchmark.files import write_atomically
 from benchmark.probes.regress import regress_latents
-from benchmark.probes.results import Results, write_atomically
+from benchmark.probes.results import Results
 from benchmark.probes.subjects import Subject, pixels8, trained, untrained
 from benchmark.probes.summary import format_table, sentences
 
@@ -65,7 +66,7 @@ SCALES = {
                 "objects",
                 posed=True,
                 n=2400,
-                training={"simclr": {"epochs": 7}, "rotation": {"epochs": 14}},
+                training={"simclr": {"epochs": 7, "batch": 128}, "rotation": {"epochs": 14}},
             ),
         ),
         resolution=64,

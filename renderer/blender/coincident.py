@@ -26,7 +26,7 @@ MOST_PAIRS = 8_000_000
 
 
 def part_coincident(surface: Surface) -> Surface:
-    """The surface, of radius 1 around the origin, with every face that overlaps an earlier one in its plane lifted off it."""
+    """The surface (radius 1, at the origin) with every face that overlaps an earlier one in its plane lifted off it."""
     layers = _layers(surface)
     lifted = np.flatnonzero(layers)
     if not len(lifted):
@@ -70,7 +70,7 @@ def _fan(surface: Surface) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flattened(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Triangles (t, 3, 3) in the two coordinates that their plane is least steep in (t, 3, 2), and planes' numbers (t,)."""
+    """Triangles (t, 3, 3) seen along the axis that their plane is steepest to (t, 3, 2), and planes' numbers (t,)."""
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     normals = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)

@@ -25,7 +25,7 @@ COMPRESSIONS = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression"
 
 
 def make_subject(loaded: list[Part] | ModelFile) -> tuple[Surface, list[bpy.types.Material], list[str]]:
-    """An object's cleaned surface (radius about 1), its materials (indexed by the surface's faces) and notes on what was changed.
+    """An object's cleaned surface (radius about 1), its materials (indexed by its faces) and notes on what was changed.
 
     Raises BadObject, with the reason, for what cannot be shown.
     """
@@ -103,6 +103,9 @@ IMPORTERS: dict[str, Callable[[Path], None]] = {
 def _check_gltf(path: Path) -> None:
     """Refuse compressed geometry, and buffers outside the model's folder."""
     content = _gltf_json(path)
+    asset = content.get("asset")
+    if isinstance(asset, dict) and str(asset.get("version", "")).startswith("1"):
+        raise BadObject("glTF 1.0; only glTF 2.0 can be read")
     required = content.get("extensionsRequired", [])
     for extension, name in COMPRESSIONS.items():
         if extension in required:
@@ -194,7 +197,7 @@ def _normals(mesh: bpy.types.Mesh, world: np.ndarray) -> np.ndarray:
         normals = _array(mesh.corner_normals, "vector", 3 * len(mesh.loops), np.float32)
     # Normals turn with the cofactors of the matrix: its inverse transposed up to scale, and defined for flat ones too.
     linear = world[:3, :3]
-    cofactors = np.stack([np.cross(linear[1], linear[2]), np.cross(linear[2], linear[0]), np.cross(linear[0], linear[1])])
+    cofactors = np.cross(linear[[1, 2, 0]], linear[[2, 0, 1]])
     return (normals.reshape(-1, 3) @ cofactors.T).astype(np.float32)
 
 
@@ -232,5 +235,7 @@ def _painted(
 
 
 def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+    """What went wrong, without the traceback and the place in Blender's own scripts that its operators add."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith("Location:")]
+    return lines[-1].removeprefix("Error: ") if lines else type(error).__name__

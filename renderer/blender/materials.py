@@ -44,7 +44,7 @@ def plain(name: str, display: tuple[float, float, float] = (NEUTRAL,) * 3) -> bp
 def flatten(material: bpy.types.Material, folder: Path) -> tuple[bool, list[str]]:
     """Make an imported material diffuse, in place.
 
-    Textures are read from `folder`, below it, or from inside the model's file, and from nowhere else; others become grey.
+    Textures are read from `folder`, from below it, or from inside the model's file; any other becomes grey.
 
     Returns:
         visible: False when the whole material is fully transparent.
@@ -66,7 +66,7 @@ def flatten(material: bpy.types.Material, folder: Path) -> tuple[bool, list[str]
 
 
 def _shader(tree: Tree) -> bpy.types.Node | None:
-    """The node whose colour is the material's: a Principled one, else any that has a colour (glTF's unlit materials)."""
+    """The node whose colour is the material's: a Principled one, else any with a colour (glTF's unlit materials)."""
     nodes = [node for node in tree.nodes if any(output.type == "SHADER" for output in node.outputs)]
     principled = [node for node in nodes if node.type == "BSDF_PRINCIPLED"]
     coloured = [node for node in nodes if "Color" in node.inputs and node.type != "BSDF_TRANSPARENT"]

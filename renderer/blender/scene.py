@@ -1,7 +1,7 @@
 """The scene of the paper's appendix A.1, after 3DIEBench: an object over a coloured floor under a coloured spot.
 
-Right-handed, z up, in units of the camera's distance / 2.5. The fixed camera is on the -y side, 45 degrees up; the object
-is normalised to a sphere that never leaves the frame and never touches the floor, however it is turned.
+Right-handed, z up; lengths are 3DIEBench's (the camera is 2.5 from the origin). The fixed camera is on the -y side, 45
+degrees up; the object is normalised to a sphere that never leaves the frame and never touches the floor.
 """
 
 import colorsys
@@ -61,8 +61,8 @@ def floor_colour(hue: float) -> np.ndarray:
 def spot_colour(hue: float) -> np.ndarray:
     """Linear colour of the spot's light, (3,), from 0 in its smallest component to 1 in its largest.
 
-    White light on top of a light of that hue would shift the hue that is seen (by up to 0.04), as displays are not linear.
-    So this is the light that, added to the white light, lets a white surface show HSV(hue, SPOT_SATURATION, SPOT_VALUE).
+    White light on top of a light of that hue would shift the hue that is seen (by up to 0.04): displays are not linear.
+    So this is the light that, added to the white light, makes a white surface HSV(hue, SPOT_SATURATION, SPOT_VALUE).
     """
     linear = to_linear(colorsys.hsv_to_rgb(hue, SPOT_SATURATION, SPOT_VALUE))
     return (linear - linear.min()) / (linear.max() - linear.min())

@@ -78,7 +78,9 @@ def clean(surface: Surface) -> Surface:
     """The surface without unused points, degenerate faces and faces that lie on an earlier one.
 
     Coincident faces (common in ShapeNet and SketchUp models, where every face is there twice) shadow each other and
-    render as speckle. Raises BadObject for what cannot be shown: no faces, too many, points that are not finite, no size.
+    render as speckle.
+
+    Raises BadObject for what cannot be shown: no faces or too many, points that are not finite, no size or an absurd.
     """
     if not len(surface.sizes):
         raise BadObject("no faces in it")

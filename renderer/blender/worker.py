@@ -1,8 +1,8 @@
 """The worker process: reads jobs from one pipe, renders them in this Blender, and reports on another.
 
 Started by the supervisor as `PYTHON worker.py ARGS` (bpy wheel) or `blender -b --factory-startup -P worker.py -- ARGS`,
-with ARGS = `--fd-in N --fd-out M --config FILE.json`. Both pipes carry one JSON object a line; Blender's errors go to stderr.
-It ends when its input does.
+with ARGS = `--fd-in N --fd-out M --config FILE.json`. Both pipes carry one JSON object a line; Blender's errors go to
+stderr. It ends when its input does.
 """
 
 import argparse
@@ -97,8 +97,11 @@ class Worker:
         send(self.events, event="visit_done", visit=job["visit"])
 
     def _show(self, ref: ObjectRef, scratch: Path) -> list[str]:
-        surface, materials, notes = importers.make_subject(load_object(ref, scratch))
-        scene.put_on_stage(self.stage, surface, materials)
+        try:
+            surface, materials, notes = importers.make_subject(load_object(ref, scratch))
+            scene.put_on_stage(self.stage, surface, materials)
+        except (RuntimeError, FileNotFoundError, PermissionError) as error:  # this object's; a full disk is not
+            raise BadObject(f"cannot be shown: {str(error).strip()}") from error
         return notes
 
     def _render(self, index: int, latents: dict[str, float]) -> None:
@@ -120,8 +123,8 @@ def purged(scene: bpy.types.Scene) -> Iterator[None]:
     finally:
         added = [item for name in DATA for item in getattr(bpy.data, name) if item not in before[name]]
         bpy.data.batch_remove(added)
-        # Cycles keeps its own scene from render to render, which is fast, but nothing of it may outlive the object: memory
-        # would grow, and images would depend on what came before them. Switching the option off frees it.
+        # Cycles keeps its own scene from render to render, which is fast, but nothing of it may outlive the object:
+        # memory would grow, and images would depend on what came before. Switching the option off frees it.
         scene.render.use_persistent_data = False
         scene.render.use_persistent_data = True
 

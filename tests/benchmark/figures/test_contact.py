@@ -46,7 +46,7 @@ def test_unwritable_picture_is_a_clear_line(write_dataset, tmp_path):
     data = write_dataset(tmp_path / "data", count=5)
     (tmp_path / "folder.png").mkdir()
     for out in (tmp_path / "folder.png", data / "dataset.json" / "a.png"):
-        with pytest.raises(UserError, match="cannot be written.*--out"):
+        with pytest.raises(UserError, match=r"cannot be written.*--out"):
             contact_sheet(data, out)
 
 

@@ -126,7 +126,7 @@ def test_bad_input_is_a_clear_line(results, tmp_path):
     with pytest.raises(UserError, match=r"'train'.*val_views, val"):
         plot_layers(results, tmp_path / "figure", split="train")
     for nameless in (Path("."), Path("..")):
-        with pytest.raises(UserError, match="--out .*names no figure") as error:
+        with pytest.raises(UserError, match=r"--out .*names no figure") as error:
             plot_layers(results, nameless)
         assert error.value.exit_code == 2
     with pytest.raises(UserError, match="no network"):

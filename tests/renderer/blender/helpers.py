@@ -19,7 +19,7 @@ from tests.needs import ROOT
 WORKER = ROOT / "renderer" / "blender" / "worker.py"
 RESOLUTION = 64
 
-#: Nothing turned, white-ish middle of everything.
+#: Nothing turned, a red spot straight above, a red floor.
 REST = {
     "yaw": 0.0,
     "pitch": 0.0,
@@ -114,9 +114,7 @@ def model(path: Path) -> ObjectRef:
     return ObjectRef(id=path.stem, source="directory", category="test", path=str(path))
 
 
-def write_obj(
-    path: Path, points: list, faces: dict[str, list], colours: dict[str, tuple], normals: str = ""
-) -> ObjectRef:
+def write_obj(path: Path, points: list, faces: dict[str, list], colours: dict[str, tuple]) -> ObjectRef:
     """An .obj with one material per entry of `faces`: name -> corners (0-based); colours are display values."""
     lines = [f"mtllib {path.stem}.mtl", *(f"v {x} {y} {z}" for x, y, z in points)]
     for name, polygons in faces.items():

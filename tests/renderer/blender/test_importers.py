@@ -188,6 +188,7 @@ def test_faces_of_fewer_than_three_corners_do_no_harm(worker, tmp_path):
         ("clear.obj", "mtllib clear.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl clear\nf 1 2 3\n", "transparent"),
         ("garbage.glb", "glTF this is none", "not a glTF file"),
         ("garbage.gltf", "{", "not a glTF file"),
+        ("old.gltf", '{"asset": {"version": "1.0"}}', "glTF 1.0"),
         ("garbage.dae", "<COLLADA", "importer|no mesh"),
         ("model.skp", "SketchUp", "SketchUp.*glb"),
         ("model.xyz", "what", "not one of"),

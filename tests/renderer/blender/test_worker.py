@@ -1,6 +1,7 @@
 """The worker as a process: the same bytes whatever came before, flat memory, and an end when its input ends."""
 
 import time
+from pathlib import Path
 
 from assets.catalog import ObjectRef
 from renderer.latents import sample_latents
@@ -39,7 +40,7 @@ def test_events_of_a_visit(worker, tmp_path):
 
 def test_memory_stays_flat(worker, tmp_path):
     def resident() -> int:
-        pages = open(f"/proc/{worker.process.pid}/statm").read().split()[1]
+        pages = Path(f"/proc/{worker.process.pid}/statm").read_text().split()[1]
         return int(pages) * 4096
 
     box = white_box(tmp_path / "box.obj")
