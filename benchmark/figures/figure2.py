@@ -85,7 +85,7 @@ SCALES = {
         ),
         resolution=64,
         objects="sweethome3d",
-        takes="about 80 minutes",
+        takes="about 2 hours",
     ),
 }
 
