@@ -346,3 +346,14 @@ def test_bad_option_inside_blender_keeps_the_exit_code(tmp_path):
     command = ["blender", "-b", "-P", str(ROOT / "renderer" / "render.py"), "--", "--n", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 2 and "--n 0" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="no system Python")
+@needs_blender  # with which Debian brings numpy to its own Python
+def test_neither_bpy_nor_blender_says_how_to_get_one(tmp_path):
+    script = str(ROOT / "renderer" / "render.py")
+    command = ["/usr/bin/python3", script, "--n", "10", "--out", "data", "--objects", "procedural:chair"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env={"PATH": "/nowhere"})
+    assert done.returncode == 1
+    assert "pip install bpy" in done.stderr and "apt-get install blender" in done.stderr
+    assert not (tmp_path / "data").exists()
