@@ -28,4 +28,4 @@ performance: .venv/development
 	touch $@ .venv/runtime
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-blender5 demo

@@ -7,14 +7,11 @@ is killed and replaced; its visit is given out again without the images that are
 brings workers down twice is quarantined.
 """
 
-import importlib.util
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -22,9 +19,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from assets.errors import UserError
+from renderer.command import worker_environment
 from renderer.plan import Plan, Visit
 
-WORKER = Path(__file__).parent / "blender" / "worker.py"
 #: An object that crashed or hung a worker this often is quarantined.
 CRASHES_ALLOWED = 2
 #: Workers that fail this often before they are ready mean that Blender itself does not work.
@@ -51,28 +48,6 @@ class Counts:
     frame_seconds: float = 0.0
 
 
-def find_blender(asked: str | None) -> list[str]:
-    """The command that starts a worker, up to the worker's own arguments.
-
-    In order: `asked` (--blender PATH), the Blender this very code runs in, the bpy wheel of this Python, `blender` on
-    the PATH. Raises UserError (exit code 2) if there is none.
-    """
-    if asked and not (shutil.which(asked) and os.access(shutil.which(asked), os.X_OK)):
-        raise UserError(f"--blender {asked}: no such program", exit_code=2)
-    # Blender puts its own path first in sys.argv, and `bpy` into sys.modules before it runs a script.
-    inside = "bpy" in sys.modules and not {"-b", "--background"}.isdisjoint(sys.argv)
-    program = asked or (sys.argv[0] if inside else None)
-    if program is None and importlib.util.find_spec("bpy"):
-        return [sys.executable, str(WORKER)]
-    program = program or shutil.which("blender")
-    if program is None:
-        raise UserError(
-            "no Blender found: `pip install bpy==4.5.*` (needs Python 3.11), or install Blender "
-            "(`apt-get install blender`), or give --blender PATH"
-        )
-    return [program, "-b", "--factory-startup", "-noaudio", "-t", "1", "-P", str(WORKER), "--"]
-
-
 def usable_cores() -> list[int]:
     """The cores this process may run on; one worker is pinned to each by default."""
     if hasattr(os, "sched_getaffinity"):
@@ -93,8 +68,6 @@ class Worker:
         to_worker_read, to_worker_write = os.pipe()
         from_worker_read, from_worker_write = os.pipe()
         arguments = ["--fd-in", str(to_worker_read), "--fd-out", str(from_worker_write), "--config", str(config)]
-        # A virtual environment's modules would be the wrong ones for a Blender with its own Python.
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         mine = usable_cores()
         try:
             if core is not None:
@@ -106,7 +79,7 @@ class Worker:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     pass_fds=(to_worker_read, from_worker_write),
-                    env=environment,
+                    env=worker_environment(),
                     start_new_session=True,  # Ctrl-C in the terminal is the supervisor's to handle
                 )
         finally:

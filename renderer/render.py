@@ -26,8 +26,9 @@ if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` kn
 from assets.catalog import load_catalog
 from assets.errors import UserError
 from renderer import card
+from renderer.command import find_blender
 from renderer.plan import Plan, Visit
-from renderer.pool import Counts, Limits, Pool, find_blender, usable_cores
+from renderer.pool import Counts, Limits, Pool, usable_cores
 from renderer.shards import Dataset, locked, open_dataset, read_json, stamp_blender, write_json
 from renderer.spec import DEFAULT_SPLITS, FORMATS, PRESETS, DatasetSpec, __version__, make_spec
 
@@ -67,7 +68,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--splits", default=DEFAULT_SPLITS, metavar="SHARES", help=f"({DEFAULT_SPLITS})")
     p.add_argument("--shard-size", type=int, default=1000, metavar="K", help="samples per shard (1000)")
     p.add_argument("--format", choices=FORMATS, default="jpg", help="image format (jpg)")
-    p.add_argument("--blender", metavar="PATH", help="Blender to draw with (the bpy wheel if there, else `blender`)")
+    p.add_argument(
+        "--blender",
+        metavar="PATH",
+        help="Blender, or a Python that has bpy, to draw with (this Python's bpy, else `blender`)",
+    )
     p.add_argument("--dry-run", action="store_true", help="say what would be rendered, and stop")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")

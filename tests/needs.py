@@ -1,6 +1,7 @@
 """Marks for tests that need something a user may not have; .ci/run installs all of it and lets nothing skip."""
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 needs_bpy = pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="the bpy wheel is not installed")
 needs_blender = pytest.mark.skipif(shutil.which("blender") is None, reason="no `blender` on the PATH")
+#: A Python that has Blender 5.0 as its module bpy: an environment of its own, since one Python holds one bpy.
+BPY5 = os.environ.get("GR3D_BPY5")
+needs_bpy5 = pytest.mark.skipif(
+    BPY5 is None, reason="GR3D_BPY5 names no Python with Blender 5.0: scripts/blender5 FOLDER makes FOLDER/bin/python"
+)
 needs_furniture = pytest.mark.skipif(
     not Path("/usr/share/sweethome3d").exists(), reason="sweethome3d-furniture is not installed"
 )

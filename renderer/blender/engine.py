@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import bpy
 
 from assets.errors import UserError
+from renderer.blender import compat
 
 #: Cycles' device types in the order in which `auto` takes them. Their names are Blender's, in lower case.
 DEVICES = ("optix", "cuda", "hip", "oneapi", "metal", "cpu")
@@ -71,7 +72,7 @@ def configure(scene: bpy.types.Scene, resolution: int, preset: str, image_format
     """
     if image_format not in FORMATS:
         raise UserError(f"--format {image_format}: choose {', '.join(FORMATS)}", exit_code=2)
-    settings = choose_preset(preset, has_denoiser())
+    settings = choose_preset(preset, compat.has_denoiser())
     scene.render.engine = "CYCLES"
     device, names = _set_device(scene, device)
     _set_quality(scene.cycles, settings)
@@ -86,13 +87,6 @@ def configure(scene: bpy.types.Scene, resolution: int, preset: str, image_format
         "device_names": names,
         "threads": scene.render.threads,
     }
-
-
-def has_denoiser() -> bool:
-    """Whether this Blender was built with OpenImageDenoise (Debian's is not)."""
-    import _cycles
-
-    return bool(_cycles.with_openimagedenoise)
 
 
 def _set_device(scene: bpy.types.Scene, requested: str) -> tuple[str, list[str]]:
@@ -130,10 +124,8 @@ def _set_quality(cycles: bpy.types.PropertyGroup, preset: Preset) -> None:
         cycles.denoiser = "OPENIMAGEDENOISE"
         cycles.denoising_prefilter = "NONE"
         cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
-        if hasattr(cycles, "denoising_quality"):  # since Blender 4.2
-            cycles.denoising_quality = "FAST"
-    if hasattr(cycles, "use_light_tree"):  # since Blender 3.5; for three lights its cost buys nothing
-        cycles.use_light_tree = False
+        compat.set_denoising_quality(cycles, "FAST")
+    compat.set_light_tree(cycles, False)  # for three lights its cost buys nothing
 
 
 def _set_output(scene: bpy.types.Scene, resolution: int, image_format: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from assets.errors import BadObject
 from assets.geometry import IDENTITY, ModelFile, Part
-from renderer.blender import materials, surface
+from renderer.blender import compat, materials, surface
 from renderer.blender.coincident import part_coincident
 from renderer.blender.surface import Surface
 
@@ -81,13 +81,11 @@ def _import_obj(path: Path) -> None:
 
 def _import_gltf(path: Path) -> None:
     _check_gltf(path)
-    if not hasattr(np, "bool"):
-        np.bool = bool  # the importer of Blender 3.4 uses this name, which newer numpy lacks
-    bpy.ops.import_scene.gltf(filepath=str(path))
+    compat.import_gltf(str(path))
 
 
 def _import_collada(path: Path) -> None:
-    if not getattr(bpy.app.build_options, "collada", False):
+    if not compat.can_import_collada():
         raise BadObject(f"Blender {bpy.app.version_string} cannot read Collada; use Blender 4.5 or older, or a .glb")
     bpy.ops.wm.collada_import(filepath=str(path))
 
@@ -190,15 +188,10 @@ def _colour(mesh: bpy.types.Mesh, corners: np.ndarray) -> np.ndarray:
 
 
 def _normals(mesh: bpy.types.Mesh, world: np.ndarray) -> np.ndarray:
-    if bpy.app.version < (4, 1):
-        mesh.calc_normals_split()
-        normals = _array(mesh.loops, "normal", 3 * len(mesh.loops), np.float32)
-    else:
-        normals = _array(mesh.corner_normals, "vector", 3 * len(mesh.loops), np.float32)
     # Normals turn with the cofactors of the matrix: its inverse transposed up to scale, and defined for flat ones too.
     linear = world[:3, :3]
     cofactors = np.cross(linear[[1, 2, 0]], linear[[2, 0, 1]])
-    return (normals.reshape(-1, 3) @ cofactors.T).astype(np.float32)
+    return (compat.corner_normals(mesh) @ cofactors.T).astype(np.float32)
 
 
 def _turned(whole: Surface, model: ModelFile) -> Surface:

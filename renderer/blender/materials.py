@@ -8,6 +8,8 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from renderer.blender import compat
+
 #: Display grey of surfaces without a material and of textures that cannot be read (never Blender's magenta).
 NEUTRAL = 0.6
 
@@ -36,8 +38,7 @@ def to_linear(display: np.ndarray) -> np.ndarray:
 def plain(name: str, display: tuple[float, float, float] = (NEUTRAL,) * 3) -> bpy.types.Material:
     """A new diffuse material of one display colour."""
     material = bpy.data.materials.new(name)
-    material.use_nodes = True
-    _rebuild(material.node_tree, to_linear(display), 1.0)
+    _rebuild(compat.shader_tree(material), to_linear(display), 1.0)
     return material
 
 
@@ -52,8 +53,7 @@ def flatten(material: bpy.types.Material, folder: Path) -> tuple[bool, list[str]
     """
     colour: Socket | np.ndarray = np.array(material.diffuse_color[:3])
     alpha: Socket | float = 1.0
-    material.use_nodes = True
-    tree = material.node_tree
+    tree = compat.shader_tree(material)
     bad = [node for node in tree.nodes if node.type == "TEX_IMAGE" and not _usable(node.image, folder)]
     notes = [_make_grey(tree, node) for node in bad]
     _rename_layers(tree)

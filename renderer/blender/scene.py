@@ -12,6 +12,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
+from renderer.blender import compat
 from renderer.blender import surface as surfaces
 from renderer.blender.materials import COLOUR_LAYER, UV_LAYER, to_linear
 from renderer.latents import rotation_matrix, spot_position
@@ -103,8 +104,7 @@ def _mesh(surface: surfaces.Surface, materials: list[bpy.types.Material]) -> bpy
     mesh.vertices.foreach_set("co", surface.points.astype(np.float32).ravel())
     mesh.loops.foreach_set("vertex_index", surface.corners.astype(np.int32))
     mesh.polygons.foreach_set("loop_start", surface.starts.astype(np.int32))
-    if bpy.app.version < (4, 1):
-        mesh.polygons.foreach_set("loop_total", surface.sizes.astype(np.int32))
+    compat.set_face_sizes(mesh, surface.sizes)
     mesh.polygons.foreach_set("use_smooth", surface.smooth)
     for material in materials:
         mesh.materials.append(material)
@@ -115,9 +115,7 @@ def _mesh(surface: surfaces.Surface, materials: list[bpy.types.Material]) -> bpy
     mesh.update(calc_edges=True)
     normals = surfaces.believable_normals(surface)
     if normals is not None:
-        if bpy.app.version < (4, 1):
-            mesh.use_auto_smooth = True
-        mesh.normals_split_custom_set(normals)
+        compat.set_corner_normals(mesh, normals)
     return mesh
 
 
@@ -134,8 +132,7 @@ def _link(scene: bpy.types.Scene, name: str, data: bpy.types.ID) -> bpy.types.Ob
 
 def _add_world(scene: bpy.types.Scene) -> None:
     scene.world = bpy.data.worlds.new("world")
-    scene.world.use_nodes = True
-    background = next(node for node in scene.world.node_tree.nodes if node.type == "BACKGROUND")
+    background = next(node for node in compat.shader_tree(scene.world).nodes if node.type == "BACKGROUND")
     background.inputs["Color"].default_value = (1, 1, 1, 1)
     background.inputs["Strength"].default_value = WORLD_STRENGTH
     scene.world.cycles.sampling_method = "NONE"  # uniform: rays that escape find it, no sampling needed
@@ -167,8 +164,7 @@ def _add_floor(scene: bpy.types.Scene) -> bpy.types.Object:
     side = FLOOR_HALF_SIDE
     mesh.from_pydata([(-side, -side, 0), (side, -side, 0), (side, side, 0), (-side, side, 0)], [], [(0, 1, 2, 3)])
     material = bpy.data.materials.new("floor")
-    material.use_nodes = True
-    tree = material.node_tree
+    tree = compat.shader_tree(material)
     tree.nodes.clear()
     # The colour comes from the object, so that a new hue leaves the shader as it is compiled.
     info = tree.nodes.new("ShaderNodeObjectInfo")

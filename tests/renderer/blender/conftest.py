@@ -2,10 +2,14 @@
 
 import pytest
 
-from tests.needs import needs_blender, needs_bpy
+from tests.needs import needs_blender, needs_bpy, needs_bpy5
 from tests.renderer.blender.helpers import Worker
 
-BLENDERS = [pytest.param("bpy", marks=needs_bpy), pytest.param("blender", marks=needs_blender)]
+BLENDERS = [
+    pytest.param("bpy", marks=needs_bpy),
+    pytest.param("blender", marks=needs_blender),
+    pytest.param("bpy5", marks=[needs_bpy5, pytest.mark.slow]),
+]
 
 
 @pytest.fixture(scope="module", params=BLENDERS)

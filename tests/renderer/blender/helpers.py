@@ -4,7 +4,6 @@ import colorsys
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -14,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from assets.catalog import ObjectRef
-from tests.needs import ROOT
+from renderer.command import find_blender
+from tests.needs import BPY5
 
-WORKER = ROOT / "renderer" / "blender" / "worker.py"
 RESOLUTION = 64
 
 #: Nothing turned, a red spot straight above, a red floor.
@@ -42,8 +41,13 @@ CUBE_FACES = {  # outward normal in the renderer's axes (z up, front -y) -> corn
 FACE_HUES = {normal: number / 6 for number, normal in enumerate(CUBE_FACES)}
 
 
+def program(blender: str) -> str:
+    """The --blender of a name: "bpy" (this Python's wheel), "blender" (on the PATH) or "bpy5" (Blender 5.0's)."""
+    return {"bpy": sys.executable, "blender": "blender", "bpy5": BPY5}[blender]
+
+
 class Worker:
-    """A worker process in `blender` ("bpy" wheel or "blender" on the PATH). Use it in a with statement."""
+    """A worker process in `blender` (see `program`). Use it in a with statement."""
 
     def __init__(self, blender: str, folder: Path, **config: str | int) -> None:
         self.spool = folder / "spool"
@@ -60,10 +64,7 @@ class Worker:
         in_read, in_write = os.pipe()
         out_read, out_write = os.pipe()
         arguments = ["--fd-in", str(in_read), "--fd-out", str(out_write), "--config", str(folder / "config.json")]
-        command = [sys.executable, str(WORKER), *arguments]
-        if blender == "blender":
-            headless = ["-b", "--factory-startup", "-noaudio", "-t", "1", "-P", str(WORKER)]
-            command = [shutil.which("blender"), *headless, "--", *arguments]
+        command = [*find_blender(program(blender)), *arguments]
         with open(folder / "log", "w") as log:
             self.process = subprocess.Popen(command, pass_fds=(in_read, out_write), stdout=log, stderr=log)
         os.close(in_read)

@@ -119,8 +119,11 @@ def test_a_gltf_keeps_its_colour_though_it_is_metal(worker, tmp_path, suffix):
     assert colour.max() > 0.25
 
 
-def test_collada_is_read(worker, tmp_path):
+def test_collada_is_read_or_refused(worker, blender, tmp_path):
     (tmp_path / "plate.dae").write_text(COLLADA)
+    if blender == "bpy5":
+        assert "5.0" in (reason := quarantined(worker, model(tmp_path / "plate.dae"))) and "Collada" in reason
+        return
     colour = middle(worker.render(model(tmp_path / "plate.dae")), np.zeros(3))
     assert hue_distance(hue(colour), 1 / 3) < 0.05
 
@@ -189,7 +192,7 @@ def test_faces_of_fewer_than_three_corners_do_no_harm(worker, tmp_path):
         ("garbage.glb", "glTF this is none", "not a glTF file"),
         ("garbage.gltf", "{", "not a glTF file"),
         ("old.gltf", '{"asset": {"version": "1.0"}}', "glTF 1.0"),
-        ("garbage.dae", "<COLLADA", "importer|no mesh"),
+        ("garbage.dae", "<COLLADA", "importer|no mesh|cannot read Collada"),
         ("model.skp", "SketchUp", "SketchUp.*glb"),
         ("model.xyz", "what", "not one of"),
     ],

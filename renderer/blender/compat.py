@@ -1,0 +1,70 @@
+"""What differs between Blender 3.4 and 5.0, and nothing else: all knowledge of versions is here.
+
+A function each, named after what it does. Where a version can be told by what it has, it is asked for that (builds
+differ too, not only versions); where it cannot, `bpy.app.version` decides.
+"""
+
+import bpy
+import numpy as np
+
+
+def shader_tree(owner: bpy.types.Material | bpy.types.World) -> bpy.types.NodeTree:
+    """The node tree of a material or a world. Before 5.0 it has none until `use_nodes` is set, which 5.0 deprecates."""
+    if bpy.app.version < (5, 0):
+        owner.use_nodes = True
+    return owner.node_tree
+
+
+def has_denoiser() -> bool:
+    """Whether this Blender was built with OpenImageDenoise (Debian's 3.4 is not)."""
+    import _cycles
+
+    return bool(_cycles.with_openimagedenoise)
+
+
+def set_denoising_quality(cycles: bpy.types.PropertyGroup, quality: str) -> None:
+    """Set HIGH, BALANCED or FAST: a setting since 4.2; before that the quality is always high."""
+    if hasattr(cycles, "denoising_quality"):
+        cycles.denoising_quality = quality
+
+
+def set_light_tree(cycles: bpy.types.PropertyGroup, used: bool) -> None:
+    """The light tree exists since 3.5."""
+    if hasattr(cycles, "use_light_tree"):
+        cycles.use_light_tree = used
+
+
+def set_face_sizes(mesh: bpy.types.Mesh, sizes: np.ndarray) -> None:
+    """Corners of every face, (f,). Before 4.1 they are stored; since, the faces' first corners tell them."""
+    if bpy.app.version < (4, 1):
+        mesh.polygons.foreach_set("loop_total", sizes.astype(np.int32))
+
+
+def set_corner_normals(mesh: bpy.types.Mesh, normals: np.ndarray) -> None:
+    """Shading normals at corners, (m, 3). Before 4.1 they show only on a mesh with automatic smoothing."""
+    if bpy.app.version < (4, 1):
+        mesh.use_auto_smooth = True
+    mesh.normals_split_custom_set(normals)
+
+
+def corner_normals(mesh: bpy.types.Mesh) -> np.ndarray:
+    """Shading normals at corners, (m, 3) float32. Before 4.1 they are computed on demand and stored with the loops."""
+    normals = np.empty(3 * len(mesh.loops), np.float32)
+    if bpy.app.version < (4, 1):
+        mesh.calc_normals_split()
+        mesh.loops.foreach_get("normal", normals)
+    else:
+        mesh.corner_normals.foreach_get("vector", normals)
+    return normals.reshape(-1, 3)
+
+
+def can_import_collada() -> bool:
+    """Collada was removed in 5.0, and builds before that may leave it out."""
+    return bool(getattr(bpy.app.build_options, "collada", False))
+
+
+def import_gltf(path: str) -> None:
+    """Run the glTF importer. That of 3.4 says `np.bool`, a name that numpy 1.24 took away (and 2.0 gave back)."""
+    if not hasattr(np, "bool"):
+        np.bool = bool
+    bpy.ops.import_scene.gltf(filepath=path)
