@@ -25,7 +25,7 @@ if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` kn
 
 from assets.catalog import load_catalog
 from assets.errors import UserError
-from renderer import card
+from renderer import card, croissant
 from renderer.command import find_blender
 from renderer.plan import Plan, Visit
 from renderer.pool import Counts, Limits, Pool, usable_cores
@@ -135,8 +135,8 @@ def render(options: argparse.Namespace) -> int:
             return 0
         stopped = run.draw(command, workers, options.device)
         report = run.report(workers)
-        write_json(options.out / "report.json", report)
-        card.write(options.out, spec, catalog, report, run.dataset.sealed)
+        card.write(options.out, plan, report, run.dataset.sealed)
+        write_json(options.out / "report.json", report)  # last: it says that the rest is there
     print(json.dumps(report) if options.json else summary(options.out, report))
     if stopped:
         say("stopped; the same command resumes")
@@ -210,8 +210,11 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether an earlier run has done everything, its report included."""
-        return not self._members and (self.dataset.folder / "report.json").exists()
+        """Whether an earlier run has done everything, its report, card and tables included."""
+        folder, sealed = self.dataset.folder, self.dataset.sealed
+        reported = read_json(folder / "report.json", {}).get("in_shards")
+        described = (folder / croissant.FILE).exists() and reported == sum(s["samples"] for s in sealed.values())
+        return not self._members and described
 
     def draw(self, command: list[str], workers: int, device: str) -> bool:
         """Render and seal all that is missing. Returns whether a signal stopped it before the end."""

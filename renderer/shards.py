@@ -4,6 +4,7 @@
     DIR/checksums.json     sha256, size and number of samples of every sealed shard
     DIR/quarantine.json    objects that could not be used, with the reason
     DIR/train-000000.tar   sealed shards: a file under this name is complete
+    DIR/README.md          and objects.csv, latents.csv, croissant.json: what the dataset says of itself (card.py)
     DIR/.spool/            images of shards that are not complete yet
 
 Every file is written aside, synced and renamed, so a reader or a resumed run never meets half of one.
