@@ -58,7 +58,7 @@ def verify(data: Path, as_json: bool) -> None:
     """Check every shard: checksum, every image decoded, every latent derived again. Exit code 1 if any is wrong."""
     from PIL import Image
 
-    from renderer.shards import verify as faults_of
+    from renderer.verify import verify as faults_of
 
     def decode(image: bytes) -> tuple[int, int]:
         with Image.open(io.BytesIO(image), formats=["JPEG", "PNG", "WEBP"]) as picture:

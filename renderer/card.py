@@ -10,9 +10,9 @@ from pathlib import Path
 
 from assets.catalog import ObjectRef
 from renderer import croissant, labels, licences
+from renderer.files import read_json, write_atomically
 from renderer.latents import LATENTS
 from renderer.plan import Plan
-from renderer.shards import read_json, write_atomically
 from renderer.spec import SPLITS
 
 OBJECT_COLUMNS = ("id", "name", "category", "family", "licence", "author", "digest")

@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from renderer.files import sync_folder
 from renderer.latents import LATENTS
 from renderer.plan import Plan
-from renderer.shards import sync_folder
 
 FILE = "latents.csv"
 QUATERNION = ("qw", "qx", "qy", "qz")

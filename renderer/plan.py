@@ -175,6 +175,23 @@ class Plan:
                     shards[shard_name(split, number)] = members
         return shards
 
+    def parts(self, n: int, count: int) -> list[dict[str, list[int]]]:
+        """The shards of `shards(n)` in `count` parts that can be drawn at the same time; some may be empty.
+
+        Every part has about equally many images (to within one shard), and in each split neighbouring shards of the
+        same stretch of blocks, so that few visits are cut in two. Depends on `n`: see renderer/parts.py for who may
+        run beside whom.
+        """
+        shards = self.shards(n)
+        block, total, before = self.spec.block, sum(map(len, shards.values())), 0
+        parts: list[dict[str, list[int]]] = [{} for _ in range(count)]
+        for name, members in sorted(
+            shards.items(), key=lambda item: (item[1][0] // block + item[1][-1] // block, item[0])
+        ):
+            parts[(2 * before + len(members)) * count // (2 * total)][name] = members
+            before += len(members)
+        return parts
+
     def tar_order(self, members: Iterable[int]) -> list[int]:
         """The order of a shard's members in its tar: shuffled by (seed, index).
 

@@ -7,8 +7,10 @@ Standard library and NumPy only: it runs in any Python 3.11+ and inside any Blen
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -25,11 +27,13 @@ if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` kn
 
 from assets.catalog import load_catalog
 from assets.errors import UserError
-from renderer import card, croissant
+from renderer import card, croissant, parts
 from renderer.command import find_blender
+from renderer.files import flocked, read_json, write_json
+from renderer.parts import parse_part
 from renderer.plan import Plan, Visit
 from renderer.pool import Counts, Limits, Pool, usable_cores
-from renderer.shards import Dataset, locked, open_dataset, read_json, stamp_blender, write_json
+from renderer.shards import Dataset, open_dataset, stamp_blender
 from renderer.spec import DEFAULT_SPLITS, FORMATS, PRESETS, DatasetSpec, __version__, make_spec
 
 DEFAULT_OUT = Path("data/gr3d")
@@ -41,7 +45,11 @@ EXAMPLE = """examples:
   gr3d render --n 2000 --out data/chairs --objects sweethome3d:chair,sofa
   blender -b -P renderer/render.py -- --n 500000
 
-Stopped or killed, the same command resumes. A larger --n adds samples to what is there."""
+Stopped or killed, the same command resumes. A larger --n adds samples to what is there.
+
+in parts, at once, on machines that share the folder:
+  gr3d render --n 500000 --out data/big --part 1/8        (and 2/8 to 8/8, anywhere, in any order)
+  gr3d render --n 500000 --out data/big                   joins them, and draws what is missing"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="Blender, or a Python that has bpy, to draw with (this Python's bpy, else `blender`)",
     )
+    p.add_argument("--part", metavar="K/P", help="draw only part K of P of the shards; without it, join all parts")
     p.add_argument("--dry-run", action="store_true", help="say what would be rendered, and stop")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -104,6 +113,7 @@ def render(options: argparse.Namespace) -> int:
     if options.n < 1:
         raise UserError(f"--n {options.n}: must be at least 1", exit_code=2)
     workers = worker_count(options.workers)
+    part = parse_part(options.part) if options.part else None
     catalog = load_catalog(options.objects, models_root())
     spec = make_spec(
         catalog,
@@ -121,23 +131,30 @@ def render(options: argparse.Namespace) -> int:
         print(json.dumps(counts) if options.json else "\n".join(f"{name}: {value}" for name, value in counts.items()))
         return 0
     command = find_blender(options.blender)
-    say(f"blender: {command[0]}; {workers} worker{'s' if workers > 1 else ''}; into {options.out}")
+    where = f"part {part} of {options.out}" if part else f"{options.out}"
+    say(f"blender: {command[0]}; {workers} worker{'s' if workers > 1 else ''}; into {where}")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {options.out}: cannot be made ({error.strerror})", exit_code=2) from None
     check_writable(options.out)
-    with locked(options.out):
-        run = Run(open_dataset(options.out, plan), options.n)
+    again = {"objects": catalog.source, "blender": options.blender, "n": options.n}
+    with parts.held(options.out, part, options.n):
+        dataset = open_dataset(options.out, plan, part, again)
+        dataset.take_over_parts()
+        run = Run(dataset, plan.parts(options.n, part.count)[part.number - 1] if part else plan.shards(options.n))
         if run.complete:
-            report = read_json(options.out / "report.json", {})
-            print(json.dumps(report) if options.json else f"{options.out}: complete, nothing is left to render")
+            report = read_json(dataset.home / "report.json", {})
+            print(json.dumps(report) if options.json else f"{where}: complete, nothing is left to render")
             return 0
         stopped = run.draw(command, workers, options.device)
         report = run.report(workers)
-        card.write(options.out, plan, report, run.dataset.sealed)
-        write_json(options.out / "report.json", report)  # last: it says that the rest is there
-    print(json.dumps(report) if options.json else summary(options.out, report))
+        if part is None:
+            card.write(options.out, plan, report, dataset.sealed)
+        write_json(dataset.home / "report.json", report)  # last: it says that the rest is there
+        if part is None and not stopped:
+            dataset.dissolve_parts()
+    print(json.dumps(report) if options.json else summary(where, dataset.home, report))
     if stopped:
         say("stopped; the same command resumes")
         return 1
@@ -188,7 +205,7 @@ class Run:
     """One run of the renderer on an open dataset: what is still to do, and what becomes of it."""
 
     dataset: Dataset
-    n: int
+    shards: dict[str, list[int]]  # name -> the samples it shall have
     started: float = field(default_factory=time.monotonic)
     counts: Counts = field(default_factory=Counts)
     engine: dict = field(default_factory=dict)
@@ -196,25 +213,21 @@ class Run:
     _shown: float = 0.0
 
     def __post_init__(self) -> None:
-        self._members = self.dataset.missing(self.n)  # shard -> samples it shall have
-        self._absent = {
-            name: {i for i in members if not self.dataset.has_image(i)} for name, members in self._members.items()
-        }
+        self.dataset.sweep(self.shards)
+        self._members = self.dataset.missing(self.shards)
+        waiting = self.dataset.waiting({i for members in self._members.values() for i in members})
+        self._absent = {name: set(members) - waiting for name, members in self._members.items()}
         self._shard_of = {i: name for name, absent in self._absent.items() for i in absent}
-        self._visits = [
-            Visit(visit.object, todo)
-            for visit in self.dataset.plan.visits(self.n)
-            if (todo := tuple(i for i in visit.indices if i in self._shard_of))
-        ]
+        self._visits = list(self.dataset.visits(self._absent))
         self.todo = len(self._shard_of)
 
     @property
     def complete(self) -> bool:
-        """Whether an earlier run has done everything, its report, card and tables included."""
-        folder, sealed = self.dataset.folder, self.dataset.sealed
-        reported = read_json(folder / "report.json", {}).get("in_shards")
-        described = (folder / croissant.FILE).exists() and reported == sum(s["samples"] for s in sealed.values())
-        return not self._members and described
+        """Whether an earlier run has done everything: its report is there and, of the whole, card and tables."""
+        folder = self.dataset.folder
+        reported = read_json(self.dataset.home / "report.json", {}).get("in_shards") == self._in_shards()
+        described = self.dataset.part or ((folder / croissant.FILE).exists() and not parts.homes(folder))
+        return bool(not self._members and reported and described)
 
     def draw(self, command: list[str], workers: int, device: str) -> bool:
         """Render and seal all that is missing. Returns whether a signal stopped it before the end."""
@@ -223,8 +236,7 @@ class Run:
                 self.dataset.seal(name, self._members[name])
         if not self.todo:
             return False
-        scratch = Path(tempfile.mkdtemp(prefix="gr3d-"))
-        try:
+        with scratch_folder(self.dataset.home) as scratch:
             config = scratch / "worker.json"
             spec = self.dataset.plan.spec
             config.write_text(
@@ -235,6 +247,7 @@ class Run:
                         "format": spec.format,
                         "device": device,
                         "spool": str(self.dataset.spool.resolve()),
+                        "unfinished": tempfile.mkdtemp(prefix="unfinished-", dir=self.dataset.desk.resolve()),
                         "scratch": str(scratch),
                     }
                 )
@@ -244,7 +257,7 @@ class Run:
                 command=command,
                 config=config,
                 workers=workers,
-                logs=self.dataset.spool,
+                logs=self.dataset.desk,
                 limits=limits(spec),
                 on_ready=self._ready,
                 on_rendered=self._image,
@@ -258,8 +271,6 @@ class Run:
             if stopped:
                 self._seal_parts()
             return bool(stopped)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
 
     def _wanted_visits(self) -> Iterator[Visit]:
         # Asked as each visit comes up: an object may have been quarantined since.
@@ -269,7 +280,7 @@ class Run:
         self.engine = message["engine"]
         self.start_seconds = time.monotonic() - self.started
         blender = f"{message['blender']} ({message['build']})"
-        stamp_blender(self.dataset.folder, blender, self.engine)
+        stamp_blender(self.dataset.folder, blender, self.engine, cpu_name())
         settings = ", ".join(f"{name} {value}" for name, value in self.engine.items())
         say(f"Blender {blender}: {settings}")
 
@@ -324,20 +335,24 @@ class Run:
         print(f"\r{text:<78}" if tty else text, end="\n" if last or not tty else "", file=sys.stderr, flush=True)
 
     def report(self, workers: int) -> dict:
-        """What this run did and what the dataset holds now: the content of report.json."""
+        """What this run did and what the dataset, or its part, holds now: the content of report.json."""
         seconds = time.monotonic() - self.started
-        present = sum(entry["samples"] for entry in self.dataset.sealed.values())
+        asked = sum(map(len, self.shards.values()))
+        present = self._in_shards()
         absent = sum(map(len, self._absent.values()))
+        joined = {} if self.dataset.part else parts.reports(self.dataset.folder)
         return {
             "gr3d": __version__,
-            "asked": self.n,
+            "part": str(self.dataset.part) if self.dataset.part else None,
+            "asked": asked,
             "rendered_in_this_run": self.counts.rendered,
             "in_shards": present,
             "still_to_render": absent,
-            "skipped": max(0, self.n - present - absent),
+            "skipped": max(0, asked - present - absent),
             "quarantined": self.dataset.quarantined,
             "left_out_by_source": dict(self.dataset.plan.catalog.left_out),
-            "notes": self.counts.notes,
+            "notes": {name: text for part in joined.values() for name, text in part["notes"].items()}
+            | self.counts.notes,
             "worker_restarts": self.counts.restarts,
             "wall_seconds": round(seconds, 2),
             "start_seconds": round(self.start_seconds, 2),
@@ -346,7 +361,37 @@ class Run:
             "frame_seconds": round(self.counts.frame_seconds, 2),
             "workers": workers,
             "engine": self.engine,
+            "cpu": cpu_name(),
+            "parts": joined,
         }
+
+    def _in_shards(self) -> int:
+        """How many samples are sealed, of this run's part or of the whole dataset."""
+        mine = self.shards if self.dataset.part else self.dataset.sealed
+        return sum(entry["samples"] for name, entry in self.dataset.sealed.items() if name in mine)
+
+
+def cpu_name() -> str:
+    """The model of this machine's CPU: on another kind, the same samples may differ in their last bits."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@contextlib.contextmanager
+def scratch_folder(home: Path) -> Iterator[Path]:
+    """A new temporary folder for a run whose lists are in `home`; those of its killed predecessors go."""
+    prefix = f"gr3d-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]}-"
+    for leftover in Path(tempfile.gettempdir()).glob(prefix + "*"):
+        with contextlib.suppress(OSError), flocked(leftover / "lock"):  # held: another machine's or container's run
+            shutil.rmtree(leftover, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name,
+        flocked(Path(name) / "lock"),
+    ):
+        yield Path(name)
 
 
 def limits(spec: DatasetSpec) -> Limits:
@@ -376,18 +421,18 @@ def duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
 
 
-def summary(folder: Path, report: dict) -> str:
+def summary(where: str, home: Path, report: dict) -> str:
     lines = [
-        f"{folder}: {report['in_shards']} images in shards; {report['rendered_in_this_run']} rendered now in "
+        f"{where}: {report['in_shards']} images in shards; {report['rendered_in_this_run']} rendered now in "
         f"{duration(report['wall_seconds'])} ({report['images_per_second']} images/s)"
     ]
     if report["quarantined"]:
         lines.append(
             f"{len(report['quarantined'])} objects could not be used, {report['skipped']} images skipped: "
-            f"see {folder / 'quarantine.json'}"
+            f"see {home / 'quarantine.json'}"
         )
     if report["worker_restarts"]:
-        lines.append(f"{len(report['worker_restarts'])} worker restarts: see {folder / 'report.json'}")
+        lines.append(f"{len(report['worker_restarts'])} worker restarts: see {home / 'report.json'}")
     return "\n".join(lines)
 
 

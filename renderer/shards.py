@@ -1,99 +1,67 @@
-"""Shards on disk: spool of single images, sealing into tars, resuming, verifying.
+"""Shards on disk: spool of single images, sealing into tars, resuming.
 
     DIR/dataset.json       the spec, and the versions of gr3d and Blender that drew it
     DIR/checksums.json     sha256, size and number of samples of every sealed shard
+    DIR/checksums/         train-000000.sha256: sha256 of every file in that shard, as `sha256sum` writes them
     DIR/quarantine.json    objects that could not be used, with the reason
     DIR/train-000000.tar   sealed shards: a file under this name is complete
     DIR/README.md          and objects.csv, latents.csv, croissant.json: what the dataset says of itself (card.py)
     DIR/.spool/            images of shards that are not complete yet
+    DIR/.parts/            what parts of the dataset keep for themselves (see renderer/parts.py)
 
 Every file is written aside, synced and renamed, so a reader or a resumed run never meets half of one.
 """
 
-import fcntl
 import hashlib
 import io
 import json
-import os
+import shutil
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from assets.errors import UserError
-from renderer.latents import quaternion, sample_latents
-from renderer.plan import Plan, Sample
+from renderer.files import read_json, write_atomically, write_json
+from renderer.parts import FOLDER as PARTS
+from renderer.parts import Part, homes, records
+from renderer.plan import Plan, Sample, Visit
 from renderer.spec import __version__, differences
 
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for one run. Raises UserError if another run holds it."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder}: another gr3d render is writing there; wait for it or use another --out"
-            ) from None
-        yield
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` under `path` so that a kill or a power cut leaves the old file or the new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            aside.unlink()
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_json(path: Path, value: object) -> None:
-    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def read_json(path: Path, default: object) -> dict:
-    """The JSON object in `path`, `default` if there is no such file. Raises UserError if it is damaged."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return default
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); restore it, or render into another --out") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: does not hold a JSON object; restore it, or render into another --out")
-    return value
+DIGESTS = "checksums"
+#: What a run may have left in a folder before it wrote dataset.json.
+BEGINNINGS = (".lock", ".records.lock", ".spool", PARTS)
 
 
 @dataclass
 class Dataset:
-    """A dataset folder that one run has opened for writing.
+    """A dataset folder, or one part of it, that one run has opened for writing.
 
     Attributes:
-        sealed: shard name -> {"sha256", "bytes", "samples"}, as in checksums.json.
-        quarantined: object id -> reason, as in quarantine.json.
+        part: the part that this run draws, None for the whole.
+        sealed: shard name -> {"sha256", "bytes", "samples"}, of all parts.
+        quarantined: object id -> reason, of all parts.
+        own_sealed, own_quarantined: what this run's own lists hold; the same objects where there are no parts.
     """
 
     folder: Path
     plan: Plan
+    part: Part | None
     sealed: dict[str, dict]
     quarantined: dict[str, str]
+    own_sealed: dict[str, dict]
+    own_quarantined: dict[str, str]
+
+    @property
+    def home(self) -> Path:
+        """Where the lists and the report of this run belong."""
+        return self.part.home(self.folder) if self.part else self.folder
+
+    @property
+    def desk(self) -> Path:
+        """Where this run keeps its logs and unfinished files."""
+        return self.home if self.part else self.spool
 
     @property
     def spool(self) -> Path:
@@ -110,58 +78,125 @@ class Dataset:
         except FileNotFoundError:
             return False
 
+    def waiting(self, wanted: Container[int]) -> set[int]:
+        """Those of `wanted` whose image is in the spool."""
+        stems = {path.stem for path in self.spool.iterdir()}  # one listing, where 500,000 questions would take minutes
+        return {i for i in map(int, filter(str.isdecimal, stems)) if i in wanted and self.has_image(i)}
+
     def quarantine(self, object_id: str, reason: str) -> None:
-        self.quarantined[object_id] = reason
-        write_json(self.folder / "quarantine.json", dict(sorted(self.quarantined.items())))
+        self.quarantined[object_id] = self.own_quarantined[object_id] = reason
+        write_json(self.home / "quarantine.json", dict(sorted(self.own_quarantined.items())))
 
     def seal(self, name: str, members: list[int]) -> None:
         """Write shard `name` from the spooled images of `members`, list it, and empty the spool of them."""
         samples = [self.plan.sample(i) for i in self.plan.tar_order(members)]
         data = tar_bytes((sample, self.spooled(sample.index)) for sample in samples)
+        lines = (f"{hashlib.sha256(content).hexdigest()}  {file}\n" for file, content in tar_files(data))
+        write_atomically(digests_path(self.folder, name), "".join(lines).encode())
         write_atomically(self.folder / name, data)
-        self.sealed[name] = {
+        self.sealed[name] = self.own_sealed[name] = {
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
             "samples": len(samples),
         }
-        write_json(self.folder / "checksums.json", dict(sorted(self.sealed.items())))
+        write_json(self.home / "checksums.json", dict(sorted(self.own_sealed.items())))
         for index in members:
             self.spooled(index).unlink(missing_ok=True)
 
     def unseal(self, name: str) -> None:
-        """Bring the images of a shard that has to grow back into the spool. Damaged ones are rendered again."""
-        with suppress(tarfile.TarError, EOFError, OSError), tarfile.open(self.folder / name) as tar:
-            for member in tar:
-                stem, _, extension = member.name.partition(".")
-                if stem.isdecimal() and extension == self.plan.spec.format and member.isfile():
-                    write_atomically(self.spooled(int(stem)), tar.extractfile(member).read())
+        """Bring what can be trusted of a shard back into the spool: files that still have their own checksum.
+
+        Without a list of those, a shard of the listed size, or of no listed one, is trusted whole.
+        """
+        path, entry, digests = self.folder / name, self.sealed.get(name), read_digests(self.folder, name)
+        if not digests and entry is not None and path.stat().st_size != entry["bytes"]:
+            return
+        with suppress(tarfile.TarError, EOFError, OSError):
+            for file, data in tar_files(path.read_bytes()):
+                stem, _, extension = file.partition(".")
+                trusted = not digests or hashlib.sha256(data).hexdigest() == digests.get(file)
+                if trusted and stem.isdecimal() and extension == self.plan.spec.format:
+                    write_atomically(self.spooled(int(stem)), data)
 
     def _held(self, name: str) -> set[int]:
         """Indices of the samples in a shard on disk."""
         with tarfile.open(self.folder / name) as tar:
             return {int(stem) for stem in (n.partition(".")[0] for n in tar.getnames()) if stem.isdecimal()}
 
-    def missing(self, n: int) -> dict[str, list[int]]:
-        """The shards of the first `n` samples that are not sealed whole: name -> members to have.
+    def missing(self, shards: dict[str, list[int]]) -> dict[str, list[int]]:
+        """Those of `shards` (name -> samples to have) that are not sealed whole.
 
-        A shard on disk that checksums.json does not list (killed between the two writes), or that has to grow, is
-        taken apart and its images used again; one of another size than listed is rendered again. Samples of
-        quarantined objects are left out, unless their image was made before the quarantine.
+        A shard on disk that no list names (killed between the two writes), that has another size than listed, or that
+        has to grow, is taken apart and its images used again. Samples of quarantined objects are left out, unless
+        their image was made before the quarantine.
         """
-        lost = {i for visit in self.plan.visits(n) if visit.object.id in self.quarantined for i in visit.indices}
+        lost = {i for visit in self.visits(shards) if visit.object.id in self.quarantined for i in visit.indices}
         incomplete = {}
-        for name, members in self.plan.shards(n).items():
+        for name, members in shards.items():
             path, entry = self.folder / name, self.sealed.get(name)
             size = path.stat().st_size if path.exists() else None
-            intact = entry is not None and size == entry["bytes"]
             wanted = [i for i in members if i not in lost]
-            if intact and (entry["samples"] >= len(members) or self._held(name).issuperset(wanted)):
+            if (
+                entry is not None
+                and size == entry["bytes"]
+                and (entry["samples"] >= len(members) or self._held(name).issuperset(wanted))
+            ):
                 continue
-            if size is not None and (intact or entry is None):
+            if size is not None:
                 self.unseal(name)
             if members := [i for i in members if i not in lost or self.has_image(i)]:
                 incomplete[name] = members
         return incomplete
+
+    def visits(self, shards: dict[str, list[int]]) -> Iterator[Visit]:
+        """The work for all samples of `shards`, earliest first."""
+        wanted = {i for members in shards.values() for i in members}
+        for visit in self.plan.visits(1 + max(wanted, default=-1)):
+            if indices := tuple(i for i in visit.indices if i in wanted):
+                yield Visit(visit.object, indices)
+
+    def take_over_parts(self) -> None:
+        """List under this run's own name what any part has sealed or quarantined."""
+        if self.part is None and homes(self.folder):
+            write_json(self.folder / "checksums.json", dict(sorted(self.sealed.items())))
+            write_json(self.folder / "quarantine.json", dict(sorted(self.quarantined.items())))
+
+    def dissolve_parts(self) -> None:
+        """Clear away the parts' own folders, once all they held is taken over and reported."""
+        shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+
+    def sweep(self, shards: Iterable[str]) -> None:
+        """Clear away what killed runs of this part, or of any, left unfinished; `shards` are this run's own."""
+        if self.part:
+            leftovers = [path for name in shards for path in self.folder.glob(f".{name}.*.tmp")]
+        else:
+            leftovers = [*self.folder.glob(".*.tmp"), *(self.folder / DIGESTS).glob(".*.tmp"), *self.spool.glob(".*")]
+        for path in [*leftovers, *self.desk.glob(".*.tmp")]:
+            path.unlink(missing_ok=True)
+        for path in self.desk.glob("unfinished-*"):
+            shutil.rmtree(path)
+
+
+def digests_path(folder: Path, name: str) -> Path:
+    """Where the checksums of the single files in shard `name` stand."""
+    return folder / DIGESTS / (name.removesuffix(".tar") + ".sha256")
+
+
+def read_digests(folder: Path, name: str) -> dict[str, str]:
+    """File name -> sha256 (hex) for every file in shard `name`; empty if that was never written, or is damaged."""
+    try:
+        lines = digests_path(folder, name).read_text().splitlines()
+        return {file: digest for digest, file in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError):
+        return {}
+
+
+def tar_files(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the files in a tar. Raises tarfile.TarError or EOFError where it is damaged."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            if member.isfile():
+                yield member.name, tar.extractfile(member).read()
 
 
 def is_whole(data: bytes, image_format: str) -> bool:
@@ -185,116 +220,80 @@ def tar_bytes(samples: Iterator[tuple[Sample, Path]]) -> bytes:
     return buffer.getvalue()
 
 
-def open_dataset(folder: Path, plan: Plan) -> Dataset:
-    """Make or resume the dataset in `folder` (which must be locked).
+def open_dataset(folder: Path, plan: Plan, part: Part | None = None, command: dict | None = None) -> Dataset:
+    """Make or resume the dataset in `folder`, or one part of it, which must be held (see renderer/parts.py).
+
+    `command` is no part of the identity: what `gr3d verify` needs to draw samples again. It stands in dataset.json.
 
     Raises UserError if the folder holds another dataset's spec (naming what differs) or foreign files.
     """
-    for leftover in [*folder.glob(".*.tmp"), *(folder / ".spool").glob(".*")]:  # of a killed run
-        leftover.unlink(missing_ok=True)
-    record = read_json(folder / "dataset.json", {})
-    if record:
-        if changed := differences(record.get("spec", {}), plan.spec.to_json()):
+    with records(folder):
+        for leftover in folder.glob(".dataset.json.*.tmp"):  # of a killed run
+            leftover.unlink()
+        record = read_json(folder / "dataset.json", {})
+        if record:
+            if changed := differences(record.get("spec", {}), plan.spec.to_json()):
+                raise UserError(
+                    f"{folder} holds another dataset: its {'; its '.join(changed)}. Use the same options or another "
+                    "--out",
+                    exit_code=2,
+                )
+        elif foreign := sorted(p.name for p in folder.iterdir() if not p.name.startswith(BEGINNINGS)):
             raise UserError(
-                f"{folder} holds another dataset: its {'; its '.join(changed)}. Use the same options or another --out",
-                exit_code=2,
+                f"{folder} is not empty ({foreign[0]}) and holds no dataset; use another --out", exit_code=2
             )
-    elif foreign := sorted(p.name for p in folder.iterdir() if p.name not in (".lock", ".spool")):
-        raise UserError(f"{folder} is not empty ({foreign[0]}) and holds no dataset; use another --out", exit_code=2)
-    else:
-        write_json(folder / "dataset.json", {"gr3d": __version__, "blender": None, "spec": plan.spec.to_json()})
-    (folder / ".spool").mkdir(exist_ok=True)
-    return Dataset(
-        folder=folder,
-        plan=plan,
-        sealed=read_json(folder / "checksums.json", {}),
-        quarantined=read_json(folder / "quarantine.json", {}),
-    )
+        begun = record or {"gr3d": __version__, "blender": None, "spec": plan.spec.to_json()}
+        if record != (now := begun | ({"command": command} if command else {})):
+            write_json(folder / "dataset.json", now)
+        for needed in (".spool", DIGESTS):
+            (folder / needed).mkdir(exist_ok=True)
+    lists = [folder, *homes(folder)]
+    quarantined = {}
+    for home in lists:
+        quarantined |= read_json(home / "quarantine.json", {})
+    sealed = merged(folder, [read_json(home / "checksums.json", {}) for home in lists])
+    if part is None:
+        return Dataset(folder, plan, None, sealed, quarantined, sealed, quarantined)
+    home = part.home(folder)
+    own = (read_json(home / name, {}) for name in ("checksums.json", "quarantine.json"))
+    return Dataset(folder, plan, part, sealed, quarantined, *own)
 
 
-def stamp_blender(folder: Path, blender: str, engine: dict) -> None:
-    """Write into dataset.json which Blender draws it, and how. Raises UserError if another one drew part of it."""
-    record = read_json(folder / "dataset.json", {})
-    if record.get("blender") not in (None, blender):
-        raise UserError(
-            f"{folder} was begun with Blender {record['blender']}, this is {blender}: the same samples would differ. "
-            "Use that one (--blender PATH) or another --out"
-        )
-    drawn = {**engine, **record.get("engine", {}), "device_names": engine["device_names"]}
-    if changed := differences(drawn, engine):
-        raise UserError(
-            f"{folder} was begun with another engine: {'; '.join(changed)}: the same samples would differ. "
-            "Use the same device or another --out"
-        )
-    write_json(folder / "dataset.json", {**record, "blender": blender, "engine": engine})
+def merged(folder: Path, lists: Iterable[dict[str, dict]]) -> dict[str, dict]:
+    """One list of shards out of those of several parts. Where they disagree, the shard itself decides."""
+    found: dict[str, list[dict]] = {}
+    for entries in lists:
+        for name, entry in entries.items():
+            if entry not in found.setdefault(name, []):
+                found[name].append(entry)
+    return {name: e[0] if len(e) == 1 else _of_file(folder / name, e) for name, e in sorted(found.items())}
 
 
-def verify(folder: Path, decode: Callable[[bytes], tuple[int, int]]) -> Iterator[str]:
-    """Check every sealed shard of `folder`; yield one line per fault, none if all is well.
+def _of_file(path: Path, entries: list[dict]) -> dict:
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        digest = None
+    return next((entry for entry in entries if entry["sha256"] == digest), entries[-1])
 
-    Checks size and sha256, that every image decodes to the right size, and that latents, quaternion and split of every
-    sample are the ones that its index gives.
 
-    Args:
-        folder: a dataset folder.
-        decode: image bytes -> (width, height); raises on a damaged image.
+def stamp_blender(folder: Path, blender: str, engine: dict, cpu: str) -> None:
+    """Write into dataset.json which Blender draws it, how, and on what CPUs.
 
-    Raises UserError (exit code 2) for a folder that is no dataset, or whose records are damaged.
+    Raises UserError if another Blender or engine drew part of it.
     """
-    record = read_json(folder / "dataset.json", {})
-    if not record:
-        raise UserError(f"{folder} holds no dataset.json, so it is not a gr3d dataset", exit_code=2)
-    sealed = read_json(folder / "checksums.json", {})
-    try:
-        side, seed = int(record["spec"]["resolution"]), int(record["spec"]["seed"])
-        entries = {name: (str(entry["sha256"]), int(entry["samples"])) for name, entry in sealed.items()}
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{folder}: dataset.json or checksums.json is damaged; restore it or render again") from None
-    if not entries:
-        yield f"{folder}: no shard is sealed yet"
-    for path in sorted(folder.glob("*.tar")):
-        if path.name not in entries:
-            yield f"{path}: not listed in checksums.json; the same render command puts that right"
-    for name, (checksum, count) in entries.items():
-        path = folder / name
-        if not path.exists():
-            yield f"{path}: missing; the same render command makes it again"
-            continue
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != checksum:
-            yield f"{path}: damaged (its sha256 differs); delete it and run the same render command"
-        try:
-            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-                files = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}
-        except (tarfile.TarError, EOFError) as error:
-            yield f"{path}: not a whole tar ({error})"
-            continue
-        images = [file for file in files if not file.endswith(".json")]
-        if len(images) != count:
-            yield f"{path}: holds {len(images)} images, checksums.json says {count}"
-        for image in images:
-            stem = image.partition(".")[0]
-            try:
-                if decode(files[image]) != (side, side):
-                    yield f"{path}: {image} is not {side} x {side}"
-            except Exception as error:
-                yield f"{path}: {image} does not decode ({error})"
-            if not _labels_are_right(files.get(f"{stem}.json", b""), stem, name, seed):
-                yield f"{path}: {stem}.json is missing or not what sample {stem} must have"
-
-
-def _labels_are_right(data: bytes, stem: str, shard: str, seed: int) -> bool:
-    try:
-        labels = json.loads(data)
-        latents = sample_latents(seed, int(stem))
-        rotation = quaternion(latents)
-        return (
-            labels["index"] == int(stem)
-            and shard.startswith(labels["split"] + "-")
-            and bool(labels["object_id"])
-            and labels["latents"] == latents
-            # Sines may differ in the last bit between machines; the latents themselves may not.
-            and all(abs(a - b) < 1e-12 for a, b in zip(labels["quaternion"], rotation, strict=True))
-        )
-    except (KeyError, ValueError, TypeError):
-        return False
+    with records(folder):
+        record = read_json(folder / "dataset.json", {})
+        if record.get("blender") not in (None, blender):
+            raise UserError(
+                f"{folder} was begun with Blender {record['blender']}, this is {blender}: the same samples would "
+                "differ. Use that one (--blender PATH) or another --out"
+            )
+        drawn = {**engine, **record.get("engine", {}), "device_names": engine["device_names"]}
+        if changed := differences(drawn, engine):
+            raise UserError(
+                f"{folder} was begun with another engine: {'; '.join(changed)}: the same samples would differ. "
+                "Use the same device or another --out"
+            )
+        cpus = sorted({*record.get("cpus", []), cpu})
+        write_json(folder / "dataset.json", {**record, "blender": blender, "engine": engine, "cpus": cpus})

@@ -61,7 +61,8 @@ class Worker:
 
     def __init__(self, config: dict, events: TextIO) -> None:
         self.events = events
-        self.spool, self.scratch = Path(config["spool"]), Path(config["scratch"])
+        self.spool, self.unfinished = Path(config["spool"]), Path(config["unfinished"])
+        self.scratch = Path(config["scratch"])
         self.format = config["format"]
         bpy.context.preferences.filepaths.use_scripts_auto_execute = False
         bpy.context.preferences.edit.use_global_undo = False
@@ -107,7 +108,7 @@ class Worker:
     def _render(self, index: int, latents: dict[str, float]) -> None:
         """Render one sample to SPOOL/{index:09d}.{format}; the file appears there whole or not at all."""
         scene.pose(self.stage, latents)
-        unfinished = self.spool / f".{index:09d}.{os.getpid()}.{self.format}"
+        unfinished = self.unfinished / f"{index:09d}.{os.getpid()}.{self.format}"
         self.stage.scene.render.filepath = str(unfinished)
         bpy.ops.render.render(write_still=True)
         unfinished.write_bytes(without_metadata(unfinished.read_bytes(), self.format))

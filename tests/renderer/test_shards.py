@@ -10,18 +10,11 @@ from PIL import Image
 
 from assets.catalog import Catalog, ObjectRef
 from assets.errors import UserError
+from renderer.files import read_json, write_atomically
 from renderer.plan import Plan
-from renderer.shards import (
-    is_whole,
-    locked,
-    open_dataset,
-    read_json,
-    stamp_blender,
-    tar_bytes,
-    verify,
-    write_atomically,
-)
+from renderer.shards import is_whole, open_dataset, stamp_blender, tar_bytes
 from renderer.spec import DEFAULT_SPLITS, make_spec
+from renderer.verify import verify
 
 N = 40
 
@@ -46,7 +39,7 @@ def folder(plan, tmp_path) -> Path:
     dataset = open_dataset(tmp_path, plan)
     for index in range(N):
         Image.new("RGB", (16, 16), (index, index, index)).save(dataset.spooled(index))
-    for name, members in dataset.missing(N).items():
+    for name, members in dataset.missing(plan.shards(N)).items():
         dataset.seal(name, members)
     assert not list(dataset.spool.glob("*.jpg"))
     return tmp_path
@@ -54,7 +47,7 @@ def folder(plan, tmp_path) -> Path:
 
 def test_sealed_dataset_is_right(folder, plan):
     assert list(verify(folder, decode)) == []
-    assert open_dataset(folder, plan).missing(N) == {}
+    assert open_dataset(folder, plan).missing(plan.shards(N)) == {}
 
 
 def test_flipped_bit_is_found(folder):
@@ -108,25 +101,27 @@ def test_images_made_before_a_quarantine_are_not_counted_for_others(folder, plan
     dataset.unseal(name)
     dataset.seal(name, [i for i in members if i not in others[:1]])
     dataset.quarantine(victim, "test")
-    assert others[0] in open_dataset(folder, plan).missing(N)[name]
+    assert others[0] in open_dataset(folder, plan).missing(plan.shards(N))[name]
 
 
 def test_leftovers_of_a_kill_are_cleared_away(plan, tmp_path):
     (tmp_path / ".dataset.json.1.tmp").write_text("{")
     (tmp_path / ".spool").mkdir()
     (tmp_path / ".spool" / ".000000003.77.jpg").write_bytes(b"half")
+    (tmp_path / ".spool" / "unfinished-77").mkdir()
     dataset = open_dataset(tmp_path, plan)
+    dataset.sweep(plan.shards(N))
     assert list(dataset.spool.iterdir()) == [] and not list(tmp_path.glob(".*.tmp"))
 
 
 def test_another_engine_is_refused(folder):
     engine = {"engine": "cycles", "device": "cpu", "device_names": ["CPU"], "spp": 8}
-    stamp_blender(folder, "4.5", engine)
-    stamp_blender(folder, "4.5", {**engine, "device_names": ["another CPU"]})
+    stamp_blender(folder, "4.5", engine, "a CPU")
+    stamp_blender(folder, "4.5", {**engine, "device_names": ["another CPU"]}, "another CPU")
     with pytest.raises(UserError, match="device 'cpu', not 'cuda'"):
-        stamp_blender(folder, "4.5", {**engine, "device": "cuda"})
+        stamp_blender(folder, "4.5", {**engine, "device": "cuda"}, "a CPU")
     with pytest.raises(UserError, match=r"begun with Blender 4\.5"):
-        stamp_blender(folder, "5.0", engine)
+        stamp_blender(folder, "5.0", engine, "a CPU")
 
 
 @pytest.mark.parametrize("image_format", ["jpg", "png", "webp"])
@@ -166,11 +161,6 @@ def test_damaged_records_are_named(tmp_path, damage):
     path.write_text(damage)
     with pytest.raises(UserError, match=r"checksums\.json"):
         read_json(path, {})
-
-
-def test_lock_is_exclusive(tmp_path):
-    with locked(tmp_path), pytest.raises(UserError, match="another gr3d render"), locked(tmp_path):
-        pass
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):

@@ -50,12 +50,12 @@ class Worker:
     """A worker process in `blender` (see `program`). Use it in a with statement."""
 
     def __init__(self, blender: str, folder: Path, **config: str | int) -> None:
-        self.spool = folder / "spool"
-        scratch = folder / "scratch"
-        for made in (self.spool, scratch):
+        self.spool, self.unfinished, scratch = folder / "spool", folder / "unfinished", folder / "scratch"
+        for made in (self.spool, self.unfinished, scratch):
             made.mkdir(parents=True, exist_ok=True)
         defaults = {"resolution": RESOLUTION, "preset": "fast", "format": "png", "device": "cpu"}
-        settings = {**defaults, **config, "spool": str(self.spool), "scratch": str(scratch)}
+        folders = {"spool": str(self.spool), "unfinished": str(self.unfinished), "scratch": str(scratch)}
+        settings = {**defaults, **config, **folders}
         (folder / "config.json").write_text(json.dumps(settings))
         self._start(blender, folder)
         self.first = self.event()

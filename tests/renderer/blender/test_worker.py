@@ -35,7 +35,7 @@ def test_events_of_a_visit(worker, tmp_path):
     assert [event.get("index") for event in events] == [None, 3, 4, None]
     assert all(event["visit"] == 1 for event in events)
     assert (worker.spool / "000000003.png").read_bytes() == (worker.spool / "000000004.png").read_bytes()
-    assert not [path for path in worker.spool.iterdir() if path.name.startswith(".")], "half a file left"
+    assert not list(worker.unfinished.iterdir()), "half a file left"
 
 
 def test_memory_stays_flat(worker, tmp_path):
