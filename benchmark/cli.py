@@ -12,12 +12,14 @@ import click
 import assets.errors
 import renderer.render
 from benchmark.errors import UserError
+from renderer.spec import DEFAULT_SPLITS
 
 DATA, RUNS = Path("data/gr3d"), Path("runs")
 REGRESSION = RUNS / "regression"
+MOST_PIXELS = 4096  # along a side of an image from outside
 
 #: Commands that go on where they were stopped.
-RESUMING = (["render"], ["figure"], ["demo"])
+RESUMING = (["render"], ["convert"], ["figure"], ["demo"])
 
 Folder = click.Path(path_type=Path, file_okay=False)
 
@@ -71,6 +73,42 @@ def verify(data: Path, as_json: bool) -> None:
     else:
         click.echo("\n".join(faults) or f"{data}: every shard is whole and right")
     sys.exit(1 if faults else 0)
+
+
+@with_example("gr3d convert 3diebench downloads/3DIEBench --lists SIE/data --out data/3diebench")
+@cli.command()
+@click.argument("layout", type=click.Choice(["3diebench"]))
+@click.argument("source", type=Folder)
+@click.option("--out", type=Folder, required=True, help="Dataset folder to make or to go on with.")
+@click.option("--lists", type=Folder, help="Folder of the official train_images.npy and val_images.npy [SOURCE's own].")
+@click.option("--splits", default=DEFAULT_SPLITS, show_default=True, help="Shares; with lists, `val` is theirs.")
+@click.option("--shard-size", type=int, default=1000, show_default=True, help="Samples per shard.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the splits and the order.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def convert(layout: str, source: Path, out: Path, lists: Path | None, as_json: bool, **options: object) -> None:
+    """Turn a published dataset into shards: 3DIEBench, with its hue labels corrected. The same command resumes."""
+    from renderer.threediebench.convert import convert as convert_all
+    from renderer.threediebench.convert import summary
+    from renderer.threediebench.layout import Request
+
+    if lists is None and (source / "train_images.npy").exists():
+        lists = source
+    report, stopped = convert_all(Request(source, out, lists, **options), decode_jpeg, renderer.render.say)
+    click.echo(json.dumps(report) if as_json else summary(out, report))
+    if stopped:
+        renderer.render.say("stopped; the same command resumes")
+    sys.exit(1 if stopped or report["left_out"] or report["problems"] else 0)
+
+
+def decode_jpeg(image: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG of which every pixel decodes. The size is judged before a pixel is."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(image), formats=["JPEG"]) as picture:
+        if max(picture.size) > MOST_PIXELS:
+            raise ValueError(f"{picture.width} x {picture.height} pixels, the limit is {MOST_PIXELS}")
+        picture.load()
+        return picture.size
 
 
 @with_example("gr3d samples data/gr3d --out sheet.png")

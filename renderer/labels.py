@@ -4,6 +4,7 @@ Croissant readers need it too: they can take images out of tars, but no labels o
 """
 
 import csv
+import json
 import os
 import sys
 import tarfile
@@ -68,6 +69,18 @@ def rows(folder: Path, plan: Plan, sealed: dict[str, dict]) -> Iterator[list]:
         for index in plan.tar_order(members):
             sample = plan.sample(index)
             yield row(name, f"{sample.key}.{plan.spec.format}", sample.metadata())
+
+
+def rows_of_shards(folder: Path, sealed: Iterable[str]) -> Iterator[list]:
+    """The rows of the named shards, by shard and in the order of the tars, as the shards themselves tell them."""
+    for name in sorted(sealed):
+        with tarfile.open(folder / name) as tar:
+            for member in tar:
+                stem, _, ending = member.name.rpartition(".")
+                if ending != "json":
+                    image = member.name
+                elif image.rpartition(".")[0] == stem:
+                    yield row(name, image, json.load(tar.extractfile(member)))
 
 
 def _held(shard: Path) -> set[int]:

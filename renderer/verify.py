@@ -5,11 +5,14 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from assets.errors import UserError
 from renderer.files import read_json
 from renderer.latents import quaternion, sample_latents
+from renderer.threediebench.labels import SOURCE
+from renderer.threediebench.labels import labels_are_right as converted
 
 
 def verify(folder: Path, decode: Callable[[bytes], tuple[int, int]]) -> Iterator[str]:
@@ -33,6 +36,7 @@ def verify(folder: Path, decode: Callable[[bytes], tuple[int, int]]) -> Iterator
         entries = {name: (str(entry["sha256"]), int(entry["samples"])) for name, entry in sealed.items()}
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{folder}: dataset.json or checksums.json is damaged; restore it or render again") from None
+    labels_are_right = converted if record.get("source") == SOURCE else partial(_labels_are_right, seed=seed)
     if not entries:
         yield f"{folder}: no shard is sealed yet"
     for path in sorted(folder.glob("*.tar")):
@@ -62,7 +66,7 @@ def verify(folder: Path, decode: Callable[[bytes], tuple[int, int]]) -> Iterator
                     yield f"{path}: {image} is not {side} x {side}"
             except Exception as error:
                 yield f"{path}: {image} does not decode ({error})"
-            if not _labels_are_right(files.get(f"{stem}.json", b""), stem, name, seed):
+            if not labels_are_right(files.get(f"{stem}.json", b""), stem, name):
                 yield f"{path}: {stem}.json is missing or not what sample {stem} must have"
 
 
