@@ -111,16 +111,43 @@ def decode_jpeg(image: bytes) -> tuple[int, int]:
         return picture.size
 
 
-@with_example("gr3d samples data/gr3d --out sheet.png")
+@with_example("gr3d samples data/gr3d --out sheet.png\n  gr3d samples --objects sweethome3d:chair")
 @cli.command()
-@click.argument("data", type=Folder, default=DATA)
-@click.option("--split", default="train", show_default=True, help="Which split to show.")
-@click.option("--out", type=click.Path(path_type=Path), help="Picture to write [DATA/contact-sheet.png].")
-def samples(data: Path, split: str, out: Path | None) -> None:
-    """Draw a contact sheet: one object per row."""
+@click.argument("data", type=Folder, required=False)
+@click.option("--split", help="Split of DATA to show [train].")
+@click.option(
+    "--objects", help="SOURCE of objects, as in `gr3d render`: render one of them, one latent a row (Figure 8)."
+)
+@click.option("--object", "object_id", help="Id of that object [the first].")
+@click.option("--columns", type=int, help="Images per row [12 of DATA, 8 rendered].")
+@click.option("--resolution", type=int, help="Side of a rendered image [128].")
+@click.option("--out", type=click.Path(path_type=Path), help="Picture [DATA/contact-sheet.png, samples.png].")
+def samples(data: Path | None, split: str | None, columns: int | None, out: Path | None, **sweep: object) -> None:
+    """Show a dataset on a contact sheet, one object per row, or what each latent does to one object."""
+    if any(value is not None for value in sweep.values()):
+        if data or split:
+            raise UserError("give DATA (with --split), or --objects, --object and --resolution, not both", exit_code=2)
+        out = out or Path("samples")
+        draw_sweep(out.with_suffix("") if out.suffix in (".png", ".svg") else out, columns=columns, **sweep)
+        return
     from benchmark.figures.contact import contact_sheet
 
-    click.echo(contact_sheet(data, out or data / "contact-sheet.png", split))
+    data = data or DATA
+    click.echo(contact_sheet(data, out or data / "contact-sheet.png", split or "train", columns=columns or 12))
+
+
+def draw_sweep(
+    out: Path, objects: str | None, object_id: str | None, columns: int | None = None, resolution: int | None = None
+) -> None:
+    """Render and draw Figure 8 as out.png, out.svg and out.csv."""
+    from benchmark.figures.sweep import plot_sweep
+    from renderer.sweep import choose, draw
+
+    catalog, columns = choose(objects, object_id), columns or 8
+    written = plot_sweep(
+        out, catalog.objects[0].id, columns, lambda folder: draw(catalog, columns, resolution or 128, folder)
+    )
+    click.echo("\n".join(map(str, (written.png, written.svg, written.csv))))
 
 
 @with_example("gr3d objects sweethome3d:chair,sofa")
@@ -289,18 +316,31 @@ def plot(results: Sequence[Path], out: Path | None, split: str | None) -> None:
 @click.option("--scale", default="demo", show_default=True, help="How large a run.")
 @click.option("--objects", help="SOURCE of objects, as in `gr3d render` [the scale's own].")
 @click.option("--out", type=Folder, help="Folder for everything [runs/figureNAME-SCALE].")
+@click.option("--object", "object_id", help="Figure 8: the object to show [the first].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-def figure(name: str | None, as_list: bool, scale: str, objects: str | None, out: Path | None, device: str) -> None:
+def figure(
+    name: str | None,
+    as_list: bool,
+    scale: str,
+    objects: str | None,
+    out: Path | None,
+    object_id: str | None,
+    device: str,
+) -> None:
     """Make a figure of the paper, from data to plot. The same command resumes what was stopped."""
     from benchmark.figures.figure2 import SCALES, figure2
 
     if as_list:
         for known, value in SCALES.items():
             click.echo(f"2 --scale {known}: {value.takes} on 2 CPU cores, objects {value.objects}")
+        click.echo("8: seconds on 2 CPU cores, objects procedural (gr3d samples --objects draws the same)")
+        return
+    if name == "8":
+        draw_sweep((out or RUNS / "figure8") / "figure8", objects, object_id)
         return
     if name != "2":
         raise UserError(
-            f"figure {name}: not one of the figures that gr3d draws (2); see gr3d figure --list", exit_code=2
+            f"figure {name}: not one of the figures that gr3d draws (2, 8); see gr3d figure --list", exit_code=2
         )
     if scale not in SCALES:
         raise UserError(f"--scale {scale}: figure 2 has {', '.join(SCALES)}", exit_code=2)

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` know nothing of the checkout
     sys.path.insert(0, str(ROOT))
 
-from assets.catalog import load_catalog
+from assets.catalog import Catalog, load_catalog
 from assets.errors import UserError
 from renderer import card, croissant, parts
 from renderer.command import find_blender
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
-def render(options: argparse.Namespace) -> int:
+def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalog], Plan] = Plan) -> int:
     if options.n < 1:
         raise UserError(f"--n {options.n}: must be at least 1", exit_code=2)
     workers = worker_count(options.workers)
@@ -124,7 +124,7 @@ def render(options: argparse.Namespace) -> int:
         shard_size=options.shard_size,
         image_format=options.format,
     )
-    plan = Plan(spec, catalog)
+    plan = make_plan(spec, catalog)
     say(f"objects: {catalog.source}, {len(catalog.objects)} ({len(catalog.left_out)} left out by its rules)")
     if options.dry_run:
         counts = dry_run(plan, options.n)

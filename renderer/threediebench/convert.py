@@ -155,7 +155,7 @@ class Run:
         """Seal every shard that is not there yet, until the end or `stopping()`."""
         shards = self.layout.shards
         todo = [name for name in shards if not self._done(name)]
-        total, read, shown = sum(len(shards[name]) for name in todo), 0, 0.0
+        total, read, shown = sum(len(shards[name]) for name in todo), 0, time.monotonic()
         with ThreadPoolExecutor() as readers:
             for name in todo:
                 samples = []
@@ -276,6 +276,8 @@ def summary(folder: Path, report: dict) -> str:
         f"{report['converted_in_this_run']} converted now in {duration(report['wall_seconds'])} "
         f"({report['images_per_second']} images/s)"
     ]
+    if report["still_to_render"]:
+        lines.append(f"{report['still_to_render']} images still to convert")
     for what, found in (("images left out", report["left_out"]), ("objects with problems", report["problems"])):
         if found:
             lines.append(f"{len(found)} {what}:")

@@ -38,6 +38,11 @@ def test_help_has_an_example(command):
         (["verify", "nowhere"], 2, "nowhere"),
         (["samples", "nowhere"], 1, "nowhere"),
         (["objects", "nowhere"], 2, "nowhere"),
+        (["samples", "data", "--objects", "procedural"], 2, "not both"),
+        (["samples", "--objects", "procedural:chair", "--object", "sofa"], 2, "--object sofa"),
+        (["samples", "--objects", "procedural:chair", "--columns", "99"], 2, "--columns 99"),
+        (["convert", "3diebench", "nowhere", "--out", "data"], 2, "nowhere"),
+        (["convert", "imagenet", "nowhere", "--out", "data"], 2, "3diebench"),
         (["figure", "99"], 2, "99"),
         (["figure", "2", "--scale", "planet"], 2, "--scale planet"),
     ],
@@ -56,7 +61,19 @@ def test_objects_as_json(tmp_path):
 
 
 def test_figure_list_names_the_scales():
-    assert "2 --scale small" in gr3d("figure", "--list").stdout
+    listed = gr3d("figure", "--list").stdout
+    assert "2 --scale small" in listed and "8: " in listed
+
+
+@needs_bpy
+@pytest.mark.parametrize("command", [["figure", "8"], ["samples", "--columns", "8", "--resolution", "16"]])
+def test_figure_8_of_one_object(tmp_path, command):
+    out = tmp_path / "out"
+    done = gr3d(*command, "--objects", "procedural:chair", "--object", "chair-00002", "--out", str(out), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    paths = [Path(line) for line in done.stdout.splitlines()]
+    assert [path.suffix for path in paths] == [".png", ".svg", ".csv"] and all(path.is_file() for path in paths)
+    assert len(paths[2].read_text().splitlines()) == 1 + 7 * 8
 
 
 @pytest.mark.parametrize(("images", "batch"), [(None, 256), (5000, 256), (1000, 128), (120, 16), (3, 2)])
