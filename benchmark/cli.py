@@ -52,27 +52,86 @@ def render(arguments: Sequence[str]) -> None:
     sys.exit(renderer.render.main(arguments))
 
 
-@with_example("gr3d verify data/gr3d")
+@with_example("gr3d verify data/gr3d --rerender 20")
 @cli.command()
 @click.argument("data", type=Folder, default=DATA)
-@click.option("--json", "as_json", is_flag=True, help="Print the faults as JSON.")
-def verify(data: Path, as_json: bool) -> None:
-    """Check every shard: checksum, every image decoded, every latent derived again. Exit code 1 if any is wrong."""
+@click.option("--repair", is_flag=True, help="Make every broken shard again, drawing only what of it is lost.")
+@click.option("--rerender", type=click.IntRange(min=1), metavar="K", help="Draw K images again, compare their bytes.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides which K.")
+@click.option("--objects", metavar="SOURCE", help="Where the objects are [where dataset.json says].")
+@click.option("--blender", metavar="PATH", help="Blender to draw with [the one that dataset.json names].")
+@click.option("--workers", default="auto", show_default=True, help="Processes that draw.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def verify(
+    data: Path,
+    repair: bool,
+    rerender: int | None,
+    seed: int,
+    objects: str | None,
+    blender: str | None,
+    workers: str,
+    as_json: bool,
+) -> None:
+    """Check every shard: checksum, every image decoded, every label derived again. Exit code 1 if any is wrong.
+
+    --repair brings broken shards back to their recorded bytes. --rerender K proves K images by drawing them from
+    scratch. Both need the objects, and the Blender, that the dataset was drawn with.
+    """
+    from dataclasses import asdict
+
+    from renderer import repair as again
+    from renderer import verify as check
+
+    records, notes = check.read_records(data), []
+    try:
+        plan = check.load_plan(records, objects, renderer.render.models_root())
+    except assets.errors.UserError as error:
+        if repair or rerender or objects:
+            raise
+        plan = None
+        if records.spec:
+            notes.append(f"object and category of the samples were not checked: {error}")
+    faults = list(check.verify(records, plan, image_size))
+    left, differing, mended = [str(fault) for fault in faults], [], []
+    if repair and faults:
+        click.echo("\n".join(left), err=True)
+        means = again.means(records, blender, renderer.render.worker_count(workers))
+        failures = again.repair(records, plan, faults, means)
+        left = [str(fault) for fault in faults if not fault.broken] + failures
+        mended = sorted(
+            {fault.shard for fault in faults if fault.broken} - {line.partition(":")[0] for line in failures}
+        )
+        records = check.read_records(data)
+    if rerender:
+        means = again.means(records, blender, renderer.render.worker_count(workers))
+        differing = again.rerender(records, plan, rerender, seed, means)
+    if as_json:
+        listed = [asdict(fault) for fault in faults]
+        found = {"faults": listed, "repaired": mended, "left": left, "rerendered": rerender or 0, "differ": differing}
+        click.echo(json.dumps({"data": str(data), **found, "notes": notes}))
+    else:
+        click.echo("\n".join(verify_lines(data, left, mended, rerender, differing, notes)))
+    sys.exit(1 if left or differing else 0)
+
+
+def verify_lines(
+    data: Path, left: list[str], mended: list[str], rerender: int | None, differing: list[str], notes: list[str]
+) -> list[str]:
+    """What `gr3d verify` found, in words."""
+    lines = [f"{data}/{name}: made whole again" for name in mended]
+    lines += [f"{data}/{line}" for line in left] or [f"{data}: every shard is whole and right"]
+    if rerender:
+        lines += [f"{data}/{line}" for line in differing] or [f"{rerender} images drawn again: the same bytes"]
+    return lines + notes
+
+
+def image_size(image: bytes) -> tuple[int, int]:
+    """(width, height) of an image that decodes whole."""
     from PIL import Image
 
-    from renderer.verify import verify as faults_of
-
-    def decode(image: bytes) -> tuple[int, int]:
-        with Image.open(io.BytesIO(image), formats=["JPEG", "PNG", "WEBP"]) as picture:
-            picture.load()
-            return picture.size
-
-    faults = list(faults_of(data, decode))
-    if as_json:
-        click.echo(json.dumps({"data": str(data), "faults": faults}))
-    else:
-        click.echo("\n".join(faults) or f"{data}: every shard is whole and right")
-    sys.exit(1 if faults else 0)
+    with Image.open(io.BytesIO(image), formats=["JPEG", "PNG", "WEBP"]) as picture:
+        picture.load()
+        return picture.size
 
 
 @with_example("gr3d convert 3diebench downloads/3DIEBench --lists SIE/data --out data/3diebench")

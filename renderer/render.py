@@ -30,6 +30,7 @@ from assets.errors import UserError
 from renderer import card, croissant, parts
 from renderer.command import find_blender
 from renderer.files import flocked, read_json, write_json
+from renderer.health import Recycling
 from renderer.parts import parse_part
 from renderer.plan import Plan, Visit
 from renderer.pool import Counts, Limits, Pool, usable_cores
@@ -40,6 +41,8 @@ DEFAULT_OUT = Path("data/gr3d")
 DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi")
 #: Bytes of a 64 x 64 JPEG render with its metadata in a tar, measured; grows about linearly with the pixels.
 BYTES_PER_PIXEL, BYTES_PER_SAMPLE = 0.35, 2600
+
+RECYCLING = Recycling()
 
 EXAMPLE = """examples:
   gr3d render --n 2000 --out data/chairs --objects sweethome3d:chair,sofa
@@ -139,7 +142,7 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
         raise UserError(f"--out {options.out}: cannot be made ({error.strerror})", exit_code=2) from None
     check_writable(options.out)
     again = {"objects": catalog.source, "blender": options.blender, "n": options.n}
-    with parts.held(options.out, part, options.n):
+    with parts.held(options.out, part, options.n), stop_on_signals() as stops:
         dataset = open_dataset(options.out, plan, part, again)
         dataset.take_over_parts()
         run = Run(dataset, plan.parts(options.n, part.count)[part.number - 1] if part else plan.shards(options.n))
@@ -147,7 +150,7 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
             report = read_json(dataset.home / "report.json", {})
             print(json.dumps(report) if options.json else f"{where}: complete, nothing is left to render")
             return 0
-        stopped = run.draw(command, workers, options.device)
+        stopped = run.draw(command, workers, options.device, stops)
         report = run.report(workers)
         if part is None:
             card.write(options.out, plan, report, dataset.sealed)
@@ -229,14 +232,18 @@ class Run:
         described = self.dataset.part or ((folder / croissant.FILE).exists() and not parts.homes(folder))
         return bool(not self._members and reported and described)
 
-    def draw(self, command: list[str], workers: int, device: str) -> bool:
-        """Render and seal all that is missing. Returns whether a signal stopped it before the end."""
+    def draw(self, command: list[str], workers: int, device: str, stops: list[int]) -> bool:
+        """Render and seal all that is missing. Returns whether `stops` (signals so far) stopped it before the end."""
         for name, absent in self._absent.items():
             if not absent:
                 self.dataset.seal(name, self._members[name])
         if not self.todo:
             return False
-        with scratch_folder(self.dataset.home) as scratch:
+        desk = self.dataset.desk.resolve()
+        with (
+            scratch_folder(self.dataset.home) as scratch,
+            tempfile.TemporaryDirectory(prefix="unfinished-", dir=desk, ignore_cleanup_errors=True) as unfinished,
+        ):
             config = scratch / "worker.json"
             spec = self.dataset.plan.spec
             config.write_text(
@@ -247,7 +254,7 @@ class Run:
                         "format": spec.format,
                         "device": device,
                         "spool": str(self.dataset.spool.resolve()),
-                        "unfinished": tempfile.mkdtemp(prefix="unfinished-", dir=self.dataset.desk.resolve()),
+                        "unfinished": unfinished,
                         "scratch": str(scratch),
                     }
                 )
@@ -259,18 +266,19 @@ class Run:
                 workers=workers,
                 logs=self.dataset.desk,
                 limits=limits(spec),
+                recycling=RECYCLING,
                 on_ready=self._ready,
                 on_rendered=self._image,
                 on_quarantine=self._quarantine,
                 on_tick=self._progress,
                 counts=self.counts,
             )
-            with stop_on_signals() as stopped:
-                pool.run(self._wanted_visits(), lambda: bool(stopped))
+            pool.run(self._wanted_visits(), lambda: len(stops))
             self._progress(last=True)
+            stopped = bool(stops) and any(self._absent.values())
             if stopped:
                 self._seal_parts()
-            return bool(stopped)
+            return stopped
 
     def _wanted_visits(self) -> Iterator[Visit]:
         # Asked as each visit comes up: an object may have been quarantined since.
@@ -354,6 +362,9 @@ class Run:
             "notes": {name: text for part in joined.values() for name, text in part["notes"].items()}
             | self.counts.notes,
             "worker_restarts": self.counts.restarts,
+            "workers_recycled": self.counts.recycled,
+            "visits": self.counts.visits,
+            "rss_mb": {f"worker-{n}": {"max": m.max_mb, "series": m.series} for n, m in self.counts.memory.items()},
             "wall_seconds": round(seconds, 2),
             "start_seconds": round(self.start_seconds, 2),
             "images_per_second": round(self.counts.rendered / seconds, 2) if self.counts.rendered else 0.0,

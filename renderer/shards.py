@@ -19,7 +19,7 @@ import shutil
 import tarfile
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from assets.errors import UserError
@@ -43,6 +43,7 @@ class Dataset:
         sealed: shard name -> {"sha256", "bytes", "samples"}, of all parts.
         quarantined: object id -> reason, of all parts.
         own_sealed, own_quarantined: what this run's own lists hold; the same objects where there are no parts.
+        broken: shards to make again, whatever is on disk.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Dataset:
     quarantined: dict[str, str]
     own_sealed: dict[str, dict]
     own_quarantined: dict[str, str]
+    broken: set[str] = field(default_factory=set)
 
     @property
     def home(self) -> Path:
@@ -91,8 +93,7 @@ class Dataset:
         """Write shard `name` from the spooled images of `members`, list it, and empty the spool of them."""
         samples = [self.plan.sample(i) for i in self.plan.tar_order(members)]
         data = tar_bytes((sample, self.spooled(sample.index)) for sample in samples)
-        lines = (f"{hashlib.sha256(content).hexdigest()}  {file}\n" for file, content in tar_files(data))
-        write_atomically(digests_path(self.folder, name), "".join(lines).encode())
+        write_digests(self.folder, name, data)
         write_atomically(self.folder / name, data)
         self.sealed[name] = self.own_sealed[name] = {
             "sha256": hashlib.sha256(data).hexdigest(),
@@ -137,12 +138,13 @@ class Dataset:
             size = path.stat().st_size if path.exists() else None
             wanted = [i for i in members if i not in lost]
             if (
-                entry is not None
+                name not in self.broken
+                and entry is not None
                 and size == entry["bytes"]
                 and (entry["samples"] >= len(members) or self._held(name).issuperset(wanted))
             ):
                 continue
-            if size is not None:
+            if size is not None and name not in self.broken:
                 self.unseal(name)
             if members := [i for i in members if i not in lost or self.has_image(i)]:
                 incomplete[name] = members
@@ -180,6 +182,12 @@ class Dataset:
 def digests_path(folder: Path, name: str) -> Path:
     """Where the checksums of the single files in shard `name` stand."""
     return folder / DIGESTS / (name.removesuffix(".tar") + ".sha256")
+
+
+def write_digests(folder: Path, name: str, data: bytes) -> None:
+    """List the checksums of the single files in shard `name`, whose content is `data`."""
+    lines = (f"{hashlib.sha256(content).hexdigest()}  {file}\n" for file, content in tar_files(data))
+    write_atomically(digests_path(folder, name), "".join(lines).encode())
 
 
 def read_digests(folder: Path, name: str) -> dict[str, str]:

@@ -48,6 +48,17 @@ class DatasetSpec:
         record["catalog"] = {"id": record.pop("catalog_id"), "hash": record.pop("catalog_hash")}
         return record
 
+    @classmethod
+    def from_json(cls, record: dict) -> "DatasetSpec":
+        """The spec that `to_json` wrote; a field that is absent has its default.
+
+        Raises KeyError, TypeError or ValueError for what `to_json` never wrote.
+        """
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+        catalog = values.pop("catalog")
+        values["splits"] = tuple((name, f"{share:g}") for name, share in values["splits"].items())
+        return cls(**values, catalog_id=catalog["id"], catalog_hash=catalog["hash"])
+
     @property
     def shares(self) -> dict[str, Fraction]:
         return {name: Fraction(share) for name, share in self.splits}

@@ -2,14 +2,17 @@
 
 Started by the supervisor as `PYTHON worker.py ARGS` (bpy wheel) or `blender -b --factory-startup -P worker.py -- ARGS`,
 with ARGS = `--fd-in N --fd-out M --config FILE.json`. Both pipes carry one JSON object a line; Blender's errors go to
-stderr. It ends when its input does.
+stderr. It ends when its input does, once the image that it is drawing is done.
 """
 
 import argparse
 import json
 import os
+import select
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,17 +40,36 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--fd-out", type=int, required=True)
     parser.add_argument("--config", type=Path, required=True)
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a scheduler sends it to all of a job; the supervisor decides
     # Blender prints a dozen lines per image: gigabytes in a long run. What matters goes to stderr or to the pipe.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     with os.fdopen(options.fd_in) as jobs, os.fdopen(options.fd_out, "w") as events:
         try:
-            worker = Worker(json.loads(options.config.read_text()), events)
-            for line in jobs:
-                worker.visit(json.loads(line))
+            worker = Worker(json.loads(options.config.read_text()), jobs, events)
         except (UserError, OSError, RuntimeError) as error:
             send(events, event="fatal", reason=str(error).strip())
             return 1
+        try:
+            for line in jobs:
+                worker.visit(json.loads(line))
+        except OSError as error:  # the disk's or the folder's fault, not the object's
+            send(events, event="fatal", reason=str(error).strip())
+            return 1
+        except Exception as error:
+            send(events, event="dying", reason=f"{type(error).__name__}: {error}".strip(": \n"))
+            traceback.print_exc()
+            return 1
     return 0
+
+
+def resident_mb() -> float:
+    """Resident memory of this process in MB (elsewhere than on Linux the largest it ever was)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def send(events: TextIO, **event: Any) -> None:
@@ -59,8 +81,10 @@ def send(events: TextIO, **event: Any) -> None:
 class Worker:
     """Blender with the stage set up, rendering one object after another."""
 
-    def __init__(self, config: dict, events: TextIO) -> None:
+    def __init__(self, config: dict, jobs: TextIO, events: TextIO) -> None:
         self.events = events
+        self._input = select.poll()
+        self._input.register(jobs, 0)  # tells of its end alone
         self.spool, self.unfinished = Path(config["spool"]), Path(config["unfinished"])
         self.scratch = Path(config["scratch"])
         self.format = config["format"]
@@ -91,11 +115,13 @@ class Worker:
             seconds = time.perf_counter() - started
             send(self.events, event="loaded", visit=job["visit"], seconds=seconds, notes=notes)
             for sample in job["samples"]:
+                if self._input.poll(0):  # the supervisor has stopped, or died
+                    return
                 started = time.perf_counter()
                 self._render(sample["index"], sample["latents"])
                 seconds = time.perf_counter() - started
                 send(self.events, event="rendered", visit=job["visit"], index=sample["index"], seconds=seconds)
-        send(self.events, event="visit_done", visit=job["visit"])
+        send(self.events, event="visit_done", visit=job["visit"], rss_mb=resident_mb())
 
     def _show(self, ref: ObjectRef, scratch: Path) -> list[str]:
         try:
@@ -110,7 +136,11 @@ class Worker:
         scene.pose(self.stage, latents)
         unfinished = self.unfinished / f"{index:09d}.{os.getpid()}.{self.format}"
         self.stage.scene.render.filepath = str(unfinished)
-        bpy.ops.render.render(write_still=True)
+        try:
+            bpy.ops.render.render(write_still=True)
+        except RuntimeError as error:
+            unfinished.write_bytes(bytes(1 << 16))  # raises OSError where it is the disk that is full
+            raise RuntimeError(f"cannot be rendered: {error}") from error
         unfinished.write_bytes(without_metadata(unfinished.read_bytes(), self.format))
         os.replace(unfinished, self.spool / f"{index:09d}.{self.format}")
 

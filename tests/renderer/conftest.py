@@ -5,10 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from assets.catalog import Catalog, ObjectRef
+from renderer.plan import Plan
+from renderer.shards import open_dataset
+from renderer.spec import DEFAULT_SPLITS, make_spec
 from tests.needs import ROOT
 from tests.renderer.runs import N, run
 
+GREY_N = 40
 OPTIONS = ["--objects", "procedural:chair,car", "--resolution", "32", "--shard-size", "10", "--seed", "5"]
 
 
@@ -33,3 +39,23 @@ def whole(tmp_path_factory) -> Path:
     done = run(out, N, "--workers", "2")
     assert done.returncode == 0, done.stderr
     return out
+
+
+@pytest.fixture
+def grey_plan() -> Plan:
+    refs = tuple(ObjectRef(f"o{i}", "procedural", "chair", digest=str(i)) for i in range(8))
+    catalog = Catalog("test", refs)
+    options = {"seed": 1, "resolution": 16, "preset": "fast", "splits": DEFAULT_SPLITS}
+    return Plan(make_spec(catalog, **options, shard_size=10, image_format="jpg"), catalog)
+
+
+@pytest.fixture
+def grey(grey_plan, tmp_path) -> Path:
+    """A sealed dataset of GREY_N grey images."""
+    dataset = open_dataset(tmp_path, grey_plan)
+    for index in range(GREY_N):
+        Image.new("RGB", (16, 16), (index, index, index)).save(dataset.spooled(index))
+    for name, members in dataset.missing(grey_plan.shards(GREY_N)).items():
+        dataset.seal(name, members)
+    assert not list(dataset.spool.glob("*.jpg"))
+    return tmp_path

@@ -1,7 +1,6 @@
 """Whole runs of the renderer with a real Blender: reproducible, resumable, hard to kill, readable by others."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -10,10 +9,9 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from renderer import pool, render
 from renderer.latents import quaternion, sample_latents
 from tests.needs import ROOT, needs_blender, needs_bpy
-from tests.renderer.runs import N, arguments, run, shards, start, wait_for_images, workers_of
+from tests.renderer.runs import N, arguments, run, shards, wait_for_images
 
 pytestmark = needs_bpy
 
@@ -54,89 +52,6 @@ def test_one_worker_gives_the_same_bytes(whole, tmp_path):
     assert shards(tmp_path / "one") == shards(whole)
 
 
-@pytest.mark.parametrize("moment", [1, 17, 45])
-def test_killed_supervisor_resumes_to_the_same_bytes(whole, tmp_path, moment):
-    out = tmp_path / "data"
-    process = start(out)
-    wait_for_images(out, process, moment)
-    process.kill()
-    process.communicate()
-    done = run(out)
-    assert done.returncode == 0, done.stderr
-    assert shards(out) == shards(whole)
-
-
-def test_killed_and_crashed_workers_are_replaced(whole, tmp_path):
-    out = tmp_path / "data"
-    process = start(out, N, "--workers", "2")
-    for number, (moment, how) in enumerate([(5, signal.SIGKILL), (25, signal.SIGSEGV)]):
-        wait_for_images(out, process, moment)
-        os.kill(workers_of(process.pid)[number % 2], how)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    report = json.loads((out / "report.json").read_text())
-    assert [r for r in report["worker_restarts"] if "SIGKILL" in r or "SIGSEGV" in r]
-    assert report["quarantined"] == {}
-    assert shards(out) == shards(whole)
-
-
-def test_hung_worker_is_replaced(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(render, "limits", lambda spec: pool.Limits(start=120, load=20, frame=5))
-    out = tmp_path / "data"
-    stopped = []
-    settle = render.Run._settle
-
-    def stop_one(self, index):
-        settle(self, index)
-        if not stopped and self.counts.rendered == 10:
-            stopped.append(workers_of(os.getpid())[0])
-            os.kill(stopped[0], signal.SIGSTOP)
-
-    monkeypatch.setattr(render.Run, "_settle", stop_one)
-    assert render.main(arguments(out)) == 0
-    assert any("hung" in line for line in json.loads((out / "report.json").read_text())["worker_restarts"])
-    assert shards(out) == shards(whole)
-
-
-def test_object_that_crashes_blender_is_quarantined_and_the_run_goes_on(tmp_path, monkeypatch):
-    """Every worker that is handed a certain object is killed at once, as a corrupt model would."""
-    victims = []
-    send = pool.Worker.send
-
-    def kill_on_victim(self, message):
-        send(self, message)
-        victims.append(message["object"]["id"])
-        if message["object"]["id"] == victims[0]:
-            os.kill(self.process.pid, signal.SIGSEGV)
-
-    monkeypatch.setattr(pool.Worker, "send", kill_on_victim)
-    out = tmp_path / "data"
-    assert render.main(arguments(out, 400, "--resolution", "16")) == 0
-    report = json.loads((out / "report.json").read_text())
-    victim = victims[0]
-    assert list(report["quarantined"]) == [victim]
-    assert "SIGSEGV" in report["quarantined"][victim]
-    assert report["skipped"] > 0 and report["in_shards"] + report["skipped"] == 400
-    row = next(line for line in (out / "objects.csv").read_text().splitlines() if line.startswith(victim))
-    assert "SIGSEGV" in row
-    again = run(out, 400, "--resolution", "16")  # knows of the quarantine: nothing is left to do
-    assert again.returncode == 0 and "nothing is left" in again.stdout
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_signal_stops_cleanly_and_the_same_command_resumes(whole, tmp_path, how):
-    out = tmp_path / "data"
-    process = start(out)
-    wait_for_images(out, process, 8)
-    process.send_signal(how)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert "the same command resumes" in errors and "Traceback" not in errors
-    assert json.loads((out / "report.json").read_text())["still_to_render"] > 0
-    assert run(out).returncode == 0
-    assert shards(out) == shards(whole)
-
-
 def test_larger_n_adds_samples_to_what_is_there(whole, tmp_path):
     out = tmp_path / "data"
     shutil.copytree(whole, out)
@@ -145,22 +60,6 @@ def test_larger_n_adds_samples_to_what_is_there(whole, tmp_path):
     assert json.loads((out / "report.json").read_text())["rendered_in_this_run"] == 40
     assert run(tmp_path / "fresh", 100).returncode == 0
     assert shards(out) == shards(tmp_path / "fresh")
-
-
-def test_truncated_missing_and_unlisted_shards_are_made_whole(whole, tmp_path):
-    out = tmp_path / "data"
-    shutil.copytree(whole, out)
-    shard = out / "train-000000.tar"
-    shard.write_bytes(shard.read_bytes()[:7000])
-    (out / "probe-000000.tar").unlink()
-    listed = json.loads((out / "checksums.json").read_text())
-    del listed["val-000000.tar"]  # as after a kill between the shard and the list
-    (out / "checksums.json").write_text(json.dumps(listed))
-    done = run(out)
-    assert done.returncode == 0, done.stderr
-    # Of the truncated one, what came before the cut is used again.
-    assert 12 < json.loads((out / "report.json").read_text())["rendered_in_this_run"] < 20 + 12
-    assert shards(out) == shards(whole)
 
 
 def test_another_dataset_in_the_folder_is_refused(whole, tmp_path):
@@ -176,18 +75,6 @@ def test_foreign_folder_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     refused = run(tmp_path)
     assert refused.returncode == 2 and "thesis.tex" in refused.stderr
-
-
-def test_two_runs_on_one_folder_are_refused(tmp_path):
-    out = tmp_path / "data"
-    process = start(out)
-    try:
-        wait_for_images(out, process, 1)
-        refused = run(out)
-        assert refused.returncode == 1 and "another gr3d render" in refused.stderr
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 @pytest.mark.parametrize(
@@ -209,23 +96,6 @@ def test_bad_options_are_one_clear_line(tmp_path, options, says):
     assert refused.returncode in (1, 2)
     assert says in refused.stderr.strip().splitlines()[-1]
     assert "Traceback" not in refused.stderr
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
-def test_full_disk_is_said_and_survived(whole, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)], check=True)
-    try:
-        full = run(disk / "data")
-        assert full.returncode == 1
-        assert "Traceback" not in full.stderr
-        assert "space" in full.stderr.lower() and "quarantined" not in full.stderr
-        subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
-        assert run(disk / "data").returncode == 0
-        assert shards(disk / "data") == shards(whole)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_dry_run_renders_nothing(tmp_path):
@@ -275,22 +145,6 @@ def test_ctrl_c_inside_debians_blender(tmp_path):
     import datasets
 
     assert datasets.load_dataset(str(out))["train"][0]["jpg"].size == (32, 32)
-
-
-def test_image_of_an_object_quarantined_meanwhile_is_dropped(tmp_path):
-    """Two workers may show the same object when one of them dies of it for the last time."""
-    options = render.parser().parse_args(arguments(tmp_path, 40))
-    catalog = render.load_catalog(options.objects, ROOT)
-    spec = render.make_spec(
-        catalog, seed=5, resolution=32, preset="fast", splits=options.splits, shard_size=20, image_format="jpg"
-    )
-    dataset = render.open_dataset(tmp_path, render.Plan(spec, catalog))
-    state = render.Run(dataset, dataset.plan.shards(40))
-    sample = dataset.plan.sample(0)
-    state._quarantine(sample.object.id, "test")
-    dataset.spooled(0).write_bytes(b"late")
-    state._image(0)
-    assert not dataset.spooled(0).exists() and state.counts.rendered == 0
 
 
 @needs_blender

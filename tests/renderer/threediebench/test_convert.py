@@ -132,7 +132,10 @@ def test_verify_knows_its_labels(whole, tmp_path):
     shard = data / "val-000000.tar"
     shard.write_bytes(shard.read_bytes().replace(b'"floor_hue": 0.', b'"floor_hue": 1.', 1))
     faults = json.loads(gr3d("verify", data, "--json").stdout)["faults"]
-    assert any("sha256" in fault for fault in faults) and any(".json is" in fault for fault in faults)
+    assert any("sha256" in fault["what"] for fault in faults)
+    assert any(fault["file"].endswith(".json") and "must have" in fault["what"] for fault in faults)
+    refused = gr3d("verify", data, "--repair")
+    assert refused.returncode == 2 and "gr3d convert" in refused.stderr
 
 
 def test_killed_and_stopped_conversions_go_on_to_the_same_bytes(published, whole, tmp_path):
