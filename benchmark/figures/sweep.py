@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ _LABELS = {
 }
 _HUES = ("floor_hue", "spot_hue")
 _CELL = 0.95  # inches
-_LABEL = 1.15
+_LABEL = 1.3
 
 
 def plot_sweep(out: Path, name: str, columns: int, draw: Callable[[Path], None]) -> Written:
@@ -38,8 +39,11 @@ def plot_sweep(out: Path, name: str, columns: int, draw: Callable[[Path], None])
         draw(Path(scratch) / "data")
         table = load_table(Path(scratch) / "data", "train")
     with figure_style():
-        figure = new_figure(_LABEL + columns * _CELL, len(LATENT_NAMES) * (_CELL + 0.17) + 0.75)
-        figure.suptitle(f"{name}: one latent a row, the others held", fontsize=12, fontweight="bold")
+        width = _LABEL + columns * _CELL
+        figure = new_figure(width, len(LATENT_NAMES) * (_CELL + 0.17) + 0.75)
+        figure.get_layout_engine().set(w_pad=0.06)
+        title = textwrap.fill(f"{name}: one latent a row, the others held", int(width * 7))
+        figure.suptitle(title, fontsize=12, fontweight="bold")
         axes = figure.subplots(len(LATENT_NAMES), columns, squeeze=False)
         for index, axis in enumerate(axes.flat):
             row, column = divmod(index, columns)
@@ -52,7 +56,7 @@ def plot_sweep(out: Path, name: str, columns: int, draw: Callable[[Path], None])
             axis.set_xlabel(written(latent, float(table.latents[index, row])), fontsize=8, labelpad=2)
             if column == 0:
                 axis.set_ylabel(label(table, row, columns), rotation=0, ha="right", va="center", labelpad=8)
-        figure.supxlabel(f"Held: {held(table, columns)}", fontsize=8)
+        figure.supxlabel(textwrap.fill(f"Held: {held(table, columns)}", int(width * 13)), fontsize=8)
         return write_figure(figure, out, numbers(table, columns))
 
 

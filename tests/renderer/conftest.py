@@ -13,6 +13,7 @@ from renderer.shards import open_dataset
 from renderer.spec import DEFAULT_SPLITS, make_spec
 from tests.needs import ROOT
 from tests.renderer.runs import N, run
+from tests.renderer.threediebench.published import publish
 
 GREY_N = 40
 OPTIONS = ["--objects", "procedural:chair,car", "--resolution", "32", "--shard-size", "10", "--seed", "5"]
@@ -59,3 +60,12 @@ def grey(grey_plan, tmp_path) -> Path:
         dataset.seal(name, members)
     assert not list(dataset.spool.glob("*.jpg"))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory) -> Path:
+    """3DIEBench's layout, with the authors' LICENSE beside the synsets. Not to be changed: copy it first."""
+    root = tmp_path_factory.mktemp("published") / "3DIEBench"
+    publish(root, tmp_path_factory.mktemp("worker"))
+    (root / "LICENSE").write_text("Attribution-NonCommercial 4.0 International")
+    return root

@@ -21,7 +21,7 @@ from benchmark.data.table import load_table
 from renderer.latents import LATENTS, quaternion
 from tests.needs import needs_bpy
 from tests.renderer.blender.helpers import hue, hue_distance
-from tests.renderer.threediebench.conftest import OBJECTS, SIDE, VIEWS, latents_of
+from tests.renderer.threediebench.published import OBJECTS, SIDE, VIEWS, latents_of
 
 pytestmark = needs_bpy
 TOTAL = VIEWS * len(OBJECTS)

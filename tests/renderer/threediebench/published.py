@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from assets.catalog import load_catalog
@@ -42,12 +41,3 @@ def store(folder: Path, view: int, pixels: np.ndarray, latents: dict[str, float]
     Image.fromarray(swapped).save(folder / f"image_{view}.jpg", quality=95)
     names = ("roll", "pitch", "yaw", "floor_hue", "spot_theta", "spot_phi", "spot_hue")
     np.save(folder / f"latent_{view}.npy", np.array([latents[name] for name in names]))
-
-
-@pytest.fixture(scope="session")
-def published(tmp_path_factory) -> Path:
-    """The tree, with the authors' LICENSE beside the synsets. Not to be changed: copy it first."""
-    root = tmp_path_factory.mktemp("published") / "3DIEBench"
-    publish(root, tmp_path_factory.mktemp("worker"))
-    (root / "LICENSE").write_text("Attribution-NonCommercial 4.0 International")
-    return root
