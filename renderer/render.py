@@ -27,7 +27,7 @@ if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` kn
 
 from assets.catalog import Catalog, load_catalog
 from assets.errors import UserError
-from renderer import card, croissant, parts
+from renderer import card, croissant, parts, slurm
 from renderer.command import find_blender
 from renderer.files import flocked, read_json, write_json
 from renderer.health import Recycling
@@ -52,7 +52,10 @@ Stopped or killed, the same command resumes. A larger --n adds samples to what i
 
 in parts, at once, on machines that share the folder:
   gr3d render --n 500000 --out data/big --part 1/8        (and 2/8 to 8/8, anywhere, in any order)
-  gr3d render --n 500000 --out data/big                   joins them, and draws what is missing"""
+  gr3d render --n 500000 --out data/big                   joins them, and draws what is missing
+
+on a SLURM cluster (again: how far it is):
+  gr3d render --n 500000 --out data/big --workers 16 --slurm --slurm-tasks 32 --slurm-set partition=cpu"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
         help="Blender, or a Python that has bpy, to draw with (this Python's bpy, else `blender`)",
     )
     p.add_argument("--part", metavar="K/P", help="draw only part K of P of the shards; without it, join all parts")
+    slurm.add_options(p)
     p.add_argument("--dry-run", action="store_true", help="say what would be rendered, and stop")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -94,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Run the command line. Returns the exit code: 0 done, 1 stopped or a problem found, 2 wrong usage."""
     options = parser().parse_args(arguments)
+    options.arguments = arguments
     try:
         return render(options)
     except UserError as error:
@@ -116,6 +121,7 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
     if options.n < 1:
         raise UserError(f"--n {options.n}: must be at least 1", exit_code=2)
     workers = worker_count(options.workers)
+    cluster = slurm.check(options)
     part = parse_part(options.part) if options.part else None
     catalog = load_catalog(options.objects, models_root())
     spec = make_spec(
@@ -142,6 +148,8 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
         raise UserError(f"--out {options.out}: cannot be made ({error.strerror})", exit_code=2) from None
     check_writable(options.out)
     again = {"objects": catalog.source, "blender": options.blender, "n": options.n}
+    if cluster:
+        return submit(options, plan, again, cluster)
     with parts.held(options.out, part, options.n), stop_on_signals() as stops:
         dataset = open_dataset(options.out, plan, part, again)
         dataset.take_over_parts()
@@ -161,6 +169,27 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
     if stopped:
         say("stopped; the same command resumes")
         return 1
+    return 0
+
+
+def submit(options: argparse.Namespace, plan: Plan, again: dict, cluster: slurm.Request) -> int:
+    """Submit what is missing to SLURM, or say how far the jobs of an earlier submission are."""
+    folder, words = options.out, slurm.job_arguments(options.arguments)
+    count = slurm.task_count(cluster, plan, options.n)
+    if now := slurm.at_work(folder, plan, words):
+        print(json.dumps(now) if options.json else slurm.describe(folder, now))
+        return 0
+    with parts.held(folder, None, options.n):
+        run = Run(open_dataset(folder, plan, None, again), plan.shards(options.n))
+    if run.complete:
+        report = read_json(folder / "report.json", {})
+        print(json.dumps(report) if options.json else f"{folder}: complete, nothing is left to render")
+        return 0
+    submission = slurm.submit(folder, plan.parts(options.n, count), run.missing, words, options.n, cluster)
+    if options.json:
+        print(json.dumps(slurm.status(folder, plan, submission)))
+    else:
+        print(slurm.announce(folder, submission, cluster))
     return 0
 
 
@@ -223,6 +252,11 @@ class Run:
         self._shard_of = {i: name for name, absent in self._absent.items() for i in absent}
         self._visits = list(self.dataset.visits(self._absent))
         self.todo = len(self._shard_of)
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the shards that are not sealed whole."""
+        return list(self._members)
 
     @property
     def complete(self) -> bool:

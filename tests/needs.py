@@ -19,3 +19,9 @@ needs_bpy5 = pytest.mark.skipif(
 needs_furniture = pytest.mark.skipif(
     not Path("/usr/share/sweethome3d").exists(), reason="sweethome3d-furniture is not installed"
 )
+needs_slurm = pytest.mark.skipif(
+    os.geteuid() != 0
+    or importlib.util.find_spec("submitit") is None
+    or not all(shutil.which(name, path="/usr/bin:/usr/sbin") for name in ("sbatch", "slurmctld", "slurmd", "munged")),
+    reason="to start a SLURM takes root, slurm-wlm and munge, to submit to it submitit",
+)

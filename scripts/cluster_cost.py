@@ -1,0 +1,33 @@
+"""What a render costs on a cluster: the table of docs/cluster.md, for any rate.
+
+    hours = images / (rate x cores x nodes x 3600) + start / 3600
+    core-hours = hours x cores x nodes
+
+`rate` is images per second and core, with all cores of a node at work: what `gr3d render --n 1000 ... --workers W`
+prints at its end on one node, divided by W. `bytes` is what `du` says of that dataset, divided by its images.
+"""
+
+import argparse
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=500_000)
+    parser.add_argument("--rate", type=float, required=True, help="images per second and core")
+    parser.add_argument("--bytes", type=float, required=True, help="of one image with its labels in a shard")
+    parser.add_argument("--cores", type=int, default=16, help="per node (16)")
+    parser.add_argument("--start", type=float, default=30, help="seconds from a task's start to its first image (30)")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 4, 16, 64])
+    options = parser.parse_args()
+    print("| nodes | hours | core-hours | images/s | disk |\n|---|---|---|---|---|")
+    for nodes in options.nodes:
+        cores = nodes * options.cores
+        hours = options.images / (options.rate * cores * 3600) + options.start / 3600
+        print(
+            f"| {nodes} x {options.cores} cores | {hours:.2f} | {hours * cores:.1f} | {options.rate * cores:.0f} "
+            f"| {options.images * options.bytes / 1e9:.1f} GB |"
+        )
+
+
+if __name__ == "__main__":
+    main()
