@@ -26,8 +26,10 @@ from renderer.command import worker_environment
 from renderer.health import Blame, Memory, Recycling
 from renderer.plan import Plan, Visit
 
-#: So many failures before any is ready, for each worker, mean that Blender itself does not work.
+#: So many workers in a row (for each place) that die before they are ready mean that Blender itself does not work.
 START_FAILURES_ALLOWED = 3
+#: Where one has been ready before, or SIGKILL ended them, somebody kills them: they get more chances.
+KILLED_STARTS_ALLOWED = 12
 
 
 @dataclass(frozen=True)
@@ -363,7 +365,9 @@ class Pool:
         self.counts.restarts.append(f"hung while {doing}" if hung else f"died ({how}) while {doing}")
         if not worker.ready:
             self._failed_starts += 1
-            if self._failed_starts >= START_FAILURES_ALLOWED * self.workers:
+            works = self._greeted or "SIGKILL" in how
+            allowed = KILLED_STARTS_ALLOWED if works and not hung else START_FAILURES_ALLOWED
+            if self._failed_starts >= allowed * self.workers:
                 raise UserError(
                     f"Blender does not start ({self.command[0]}: {how}); its output is in {worker.place.log}"
                 )

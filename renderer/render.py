@@ -43,6 +43,8 @@ DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi")
 BYTES_PER_PIXEL, BYTES_PER_SAMPLE = 0.35, 2600
 
 RECYCLING = Recycling()
+#: What the report of a run that joins parts does not repeat of theirs.
+NOT_JOINED = ("gr3d", "part", "parts", "notes", "quarantined", "left_out_by_source", "rss_mb")
 
 EXAMPLE = """examples:
   gr3d render --n 2000 --out data/chairs --objects sweethome3d:chair,sofa
@@ -247,6 +249,7 @@ class Run:
     def __post_init__(self) -> None:
         self.dataset.sweep(self.shards)
         self._members = self.dataset.missing(self.shards)
+        self.dataset.drop({i for name, sealed in self.shards.items() if name not in self._members for i in sealed})
         waiting = self.dataset.waiting({i for members in self._members.values() for i in members})
         self._absent = {name: set(members) - waiting for name, members in self._members.items()}
         self._shard_of = {i: name for name, absent in self._absent.items() for i in absent}
@@ -407,7 +410,7 @@ class Run:
             "workers": workers,
             "engine": self.engine,
             "cpu": cpu_name(),
-            "parts": joined,
+            "parts": {name: {k: v for k, v in r.items() if k not in NOT_JOINED} for name, r in joined.items()},
         }
 
     def _in_shards(self) -> int:

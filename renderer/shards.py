@@ -85,6 +85,12 @@ class Dataset:
         stems = {path.stem for path in self.spool.iterdir()}  # one listing, where 500,000 questions would take minutes
         return {i for i in map(int, filter(str.isdecimal, stems)) if i in wanted and self.has_image(i)}
 
+    def drop(self, done: Container[int]) -> None:
+        """Clear the spool of the images in `done`: of shards whose run was killed between sealing and clearing."""
+        for path in list(self.spool.iterdir()):
+            if path.stem.isdecimal() and int(path.stem) in done:
+                path.unlink(missing_ok=True)
+
     def quarantine(self, object_id: str, reason: str) -> None:
         self.quarantined[object_id] = self.own_quarantined[object_id] = reason
         write_json(self.home / "quarantine.json", dict(sorted(self.own_quarantined.items())))

@@ -200,6 +200,7 @@ def test_workers_killed_again_and_again_in_one_run(whole, tmp_path, workers):
     out = tmp_path / "data"
     chance = random.Random(workers)
     process = start(out, N, "--workers", str(workers))
+    wait_for_images(out, process, 1)
     kills = 0
     while process.poll() is None and kills < 10:
         time.sleep(chance.uniform(0.3, 3))

@@ -8,6 +8,7 @@ from PIL import Image
 
 from assets.errors import UserError
 from renderer.files import read_json, write_atomically
+from renderer.render import Run
 from renderer.shards import is_whole, open_dataset, stamp_blender, tar_bytes
 from tests.renderer.conftest import GREY_N as N
 
@@ -46,6 +47,15 @@ def test_leftovers_of_a_kill_are_cleared_away(grey_plan, tmp_path):
     dataset = open_dataset(tmp_path, grey_plan)
     dataset.sweep(grey_plan.shards(N))
     assert list(dataset.spool.iterdir()) == [] and not list(tmp_path.glob(".*.tmp"))
+
+
+def test_images_of_sealed_shards_are_dropped_and_no_others(grey, grey_plan):
+    dataset = open_dataset(grey, grey_plan)
+    sealed, other = grey_plan.shards(N)["train-000000.tar"][0], N + 1
+    for index in (sealed, other):
+        dataset.spooled(index).write_bytes(b"x")
+    Run(dataset, grey_plan.shards(N))
+    assert not dataset.spooled(sealed).exists() and dataset.spooled(other).exists()
 
 
 def test_another_engine_is_refused(grey):
