@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from assets.catalog import Catalog
@@ -59,11 +60,11 @@ class DatasetSpec:
         values["splits"] = tuple((name, f"{share:g}") for name, share in values["splits"].items())
         return cls(**values, catalog_id=catalog["id"], catalog_hash=catalog["hash"])
 
-    @property
+    @cached_property
     def shares(self) -> dict[str, Fraction]:
         return {name: Fraction(share) for name, share in self.splits}
 
-    @property
+    @cached_property  # asked for with every sample
     def block(self) -> int:
         """Length of the smallest run of samples in which every split can have exactly its share."""
         return math.lcm(*(share.denominator for share in self.shares.values()))

@@ -86,8 +86,9 @@ def read_dataset_info(data: Path) -> dict:
     return info
 
 
-def load_table(data: Path, split: str) -> ImageTable:
-    """Read split ``split`` of the dataset in folder ``data``.
+def load_table(data: Path, split: str, most: int | None = None) -> ImageTable:
+    """Read split ``split`` of the dataset in folder ``data``; with ``most``, only the shards that its first ``most``
+    images or more come from.
 
     Memory: the decoded images, plus the encoded ones while loading. Says on stderr if images are still to render.
 
@@ -99,9 +100,12 @@ def load_table(data: Path, split: str) -> ImageTable:
     read_dataset_info(data)
     if absent := _still_to_render(data):
         _say_incomplete(data, absent)
-    records = sorted(
-        (record for shard in shards_of(data, split) for record in _read_shard(shard)), key=lambda record: record.index
-    )
+    records: list[_Record] = []
+    for shard in shards_of(data, split):
+        if most is not None and len(records) >= most:
+            break
+        records += _read_shard(shard)
+    records.sort(key=lambda record: record.index)
     for before, after in pairwise(records):
         if before.index == after.index:
             raise UserError(f"{after.where}: index {after.index} occurs twice, first in {before.where}")

@@ -12,18 +12,20 @@ from benchmark.files import write_atomically
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _GAP = 2  # pixels between images
+_ENOUGH = 1000  # images to choose from: a dataset need not fit into memory
 
 
 def contact_sheet(data: Path, out: Path, split: str = "train", rows: int = 8, columns: int = 12) -> Path:
     """Write a picture of up to `rows` objects of `split`, each with its first `columns` images, to `out`.
 
-    Objects are taken evenly over the sorted ids, so that every family has its chance. Raises UserError as `load_table`,
-    for an `out` that ends in none of .png, .jpg, .jpeg and .webp, and when it cannot be written.
+    Objects are taken evenly over the sorted ids in the first shards, so that every family has its chance. Raises
+    UserError as `load_table`, for an `out` that ends in none of .png, .jpg, .jpeg and .webp, and when it cannot be
+    written.
     """
     format = _FORMATS.get(out.suffix.lower())
     if format is None:
         raise UserError(f"--out {out}: name a picture that ends in one of {', '.join(_FORMATS)}", exit_code=2)
-    table = load_table(data, split)
+    table = load_table(data, split, most=_ENOUGH)
     chosen = _evenly(sorted(set(table.object_ids)), rows)
     picture = io.BytesIO()
     try:

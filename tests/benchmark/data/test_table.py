@@ -174,3 +174,11 @@ def test_split_without_samples(data, put_shard):
     put_shard(data / "val-000000.tar", [])
     with pytest.raises(UserError, match="split 'val' holds no samples"):
         load_table(data, "val")
+
+
+def test_most_reads_no_more_shards_than_it_needs(write_dataset, tmp_path):
+    data = write_dataset(tmp_path, count=32)  # two shards of 16
+    (data / "train-000001.tar").write_bytes(b"not read")
+    assert len(load_table(data, "train", most=10)) == 16
+    with pytest.raises(UserError, match="train-000001"):
+        load_table(data, "train", most=17)
