@@ -52,18 +52,22 @@ class Catalog:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def load_catalog(source: str | None, root: Path) -> Catalog:
+def load_catalog(source: str | None, root: Path, categories: Path | None = None) -> Catalog:
     """The catalog of `source`; None means `root/assets/models` when that holds any model, else `procedural`.
 
-    Raises UserError (exit code 2) for a source that is unknown, missing or empty, naming what would work.
+    `categories` names a csv file with categories for the objects of a folder (assets/categories.py).
+    Raises UserError (exit code 2) for a source that is unknown, missing or empty, naming what would work, and for a csv
+    file that cannot be used.
     """
     from assets import directory, sweethome3d
+    from assets.categories import categorised
     from assets.procedural import procedural_objects
 
     if source is None:
         dropped = root / DEFAULT_FOLDER
         source = str(dropped) if directory.holds_models(dropped) else "procedural"
     name, colon, wanted = source.partition(":")
+    is_folder = False
     if source.partition("@")[0].partition(":")[0] == "procedural":
         asked, at, count = source.partition("@")
         _, colon, wanted = asked.partition(":")
@@ -73,6 +77,11 @@ def load_catalog(source: str | None, root: Path) -> Catalog:
         objects, left_out = sweethome3d.sweethome3d_objects(_families(wanted, colon))
     else:
         objects, left_out = directory.directory_objects(Path(source))
+        is_folder = True
+    if categories is not None:
+        if not is_folder:
+            raise UserError(f"--categories {categories}: {source} has categories of its own; give a folder", 2)
+        objects = categorised(objects, Path(source), categories)
     catalog = _catalog(source, objects, left_out)
     if not catalog.objects:
         example = f" ({catalog.left_out[0][0]}: {catalog.left_out[0][1]})" if catalog.left_out else ""

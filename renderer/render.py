@@ -76,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
         help="procedural[:FAMILY,...][@INSTANCES], sweethome3d[:FAMILY,...] or a folder of models "
         "(assets/models if it holds any, else procedural)",
     )
+    p.add_argument("--categories", type=Path, metavar="CSV", help="categories of a folder's models (docs/objects.md)")
     p.add_argument("--resolution", type=int, default=128, metavar="PIXELS", help="side of the square images (128)")
     p.add_argument("--workers", default="auto", metavar="W", help="worker processes (auto: one per core)")
     p.add_argument("--device", choices=DEVICES, default="auto", help="what Cycles renders on (auto)")
@@ -125,7 +126,7 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
     workers = worker_count(options.workers)
     cluster = slurm.check(options)
     part = parse_part(options.part) if options.part else None
-    catalog = load_catalog(options.objects, models_root())
+    catalog = load_catalog(options.objects, models_root(), options.categories)
     spec = make_spec(
         catalog,
         seed=options.seed,
