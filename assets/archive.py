@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from assets.errors import BadObject
 
@@ -54,7 +55,7 @@ def unzip(source: Path, target: Path) -> None:
         write_members(archive, safe_members(archive).items(), target)
 
 
-def open_zip(source: Path) -> zipfile.ZipFile:
+def open_zip(source: Path | BinaryIO) -> zipfile.ZipFile:
     """The opened archive; BadObject when it is none."""
     with _blaming("not a readable zip file"):
         return zipfile.ZipFile(source)

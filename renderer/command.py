@@ -45,7 +45,18 @@ def worker_environment() -> dict[str, str]:
 
 
 def _with_blender(program: str) -> list[str]:
-    return [program, "-b", "--factory-startup", "-noaudio", "-t", "1", "-P", str(WORKER), "--"]
+    return [
+        program,
+        "-b",
+        "--factory-startup",
+        "--disable-crash-handler",
+        "-noaudio",
+        "-t",
+        "1",
+        "-P",
+        str(WORKER),
+        "--",
+    ]
 
 
 def _with_python(program: str) -> list[str]:

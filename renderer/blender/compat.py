@@ -15,6 +15,11 @@ def shader_tree(owner: bpy.types.Material | bpy.types.World) -> bpy.types.NodeTr
     return owner.node_tree
 
 
+def has_nodes(material: bpy.types.Material) -> bool:
+    """Whether its nodes say how a material looks, and not its plain colour alone. 5.0 gives nodes to those without."""
+    return material.node_tree is not None and (bpy.app.version >= (5, 0) or material.use_nodes)
+
+
 def has_denoiser() -> bool:
     """Whether this Blender was built with OpenImageDenoise (Debian's 3.4 is not)."""
     import _cycles
@@ -68,3 +73,32 @@ def import_gltf(path: str) -> None:
     if not hasattr(np, "bool"):
         np.bool = bool
     bpy.ops.import_scene.gltf(filepath=path)
+
+
+def import_fbx(path: str) -> None:
+    """Run the FBX importer: since 4.5 one that also reads text files and those of old versions, else the add-on's."""
+    if "fbx_import" in dir(bpy.ops.wm):
+        bpy.ops.wm.fbx_import(filepath=path, use_anim=False)
+    else:
+        bpy.ops.import_scene.fbx(filepath=path, use_anim=False, use_image_search=False)
+
+
+def import_ply(path: str) -> None:
+    """Run the PLY importer: since 3.6 Blender's own (an add-on's before)."""
+    if "ply_import" in dir(bpy.ops.wm):
+        bpy.ops.wm.ply_import(filepath=path)
+    else:
+        bpy.ops.import_mesh.ply(filepath=path)
+
+
+def import_stl(path: str) -> None:
+    """Run the STL importer: Blender's own since 4.1 (in 3.4 it was there, unfinished), an add-on's before."""
+    if bpy.app.version >= (4, 1):
+        bpy.ops.wm.stl_import(filepath=path)
+    else:
+        bpy.ops.import_mesh.stl(filepath=path)
+
+
+def can_import_usd() -> bool:
+    """Builds may leave it out (Debian's does)."""
+    return bool(getattr(bpy.app.build_options, "usd", False))

@@ -1,27 +1,32 @@
 """From a model file to one surface and its diffuse materials, with Blender's importers kept on a short leash."""
 
-import json
 import re
-import struct
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote
 
 import bpy
 import numpy as np
 
+from assets import digests
 from assets.errors import BadObject
 from assets.geometry import IDENTITY, ModelFile, Part
-from renderer.blender import compat, materials, surface
+from renderer.blender import blendfile, compat, materials, surface
 from renderer.blender.coincident import part_coincident
 from renderer.blender.surface import Surface
+from renderer.blender.vetting import model_folder, vet
 
 Y_UP = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], float)  # the importers' (x, y, z) -> (x, -z, y)
 X_UP = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], float)  # Collada's X_UP: up is x, right is -y
 Z_UP = np.eye(3)
 
-#: glTF extensions that change how geometry is stored; Blender reads the first only in some builds, the second never.
-COMPRESSIONS = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "meshopt"}
+#: Modifiers that make a mesh from what its own file holds. All others (simulations, caches, textures and meshes read
+#: from other files) are taken off a model from a .blend file.
+_OWN = (
+    "ARMATURE ARRAY BEVEL BOOLEAN BUILD CAST CORRECTIVE_SMOOTH CURVE DECIMATE EDGE_SPLIT LAPLACIANSMOOTH LATTICE MASK "
+    "MESH_DEFORM MIRROR NODES REMESH SCREW SHRINKWRAP SIMPLE_DEFORM SKIN SMOOTH SOLIDIFY SUBSURF TRIANGULATE "
+    "WEIGHTED_NORMAL WELD WIREFRAME"
+)
+OWN_MODIFIERS = frozenset(_OWN.split())
 
 
 def make_subject(loaded: list[Part] | ModelFile) -> tuple[Surface, list[bpy.types.Material], list[str]]:
@@ -46,41 +51,29 @@ def import_model(model: ModelFile) -> tuple[Surface, list[bpy.types.Material], l
         raise BadObject("SketchUp's .skp cannot be read; download it as .glb or Collada (.dae)")
     if suffix not in IMPORTERS:
         raise BadObject(f"{suffix or 'a file without suffix'} is not one of {', '.join(IMPORTERS)}")
-    if not model.path.is_file():
+    if not model.path.exists():
         raise BadObject(f"no file {model.path.name}")
     before = set(bpy.data.objects)
     try:
-        IMPORTERS[suffix](model.path)
+        vet(model.path)
+        notes = IMPORTERS[suffix](model.path) or []
+        materials.forget_foreign_images(model_folder(model.path))
+        whole, used = _collect(before)
     except BadObject:
         raise
     except Exception as error:  # the importers raise anything, from KeyError to struct.error
         raise BadObject(f"Blender's {suffix} importer failed: {_last_line(error)}") from error
-    whole, used = _collect(before)
     bpy.data.batch_remove(set(bpy.data.objects) - before)
-    whole = _turned(whole, model)
-    return _painted(whole, used, texture_folder(model.path))
-
-
-def texture_folder(path: Path) -> Path:
-    """The folder that a model's textures must be in or below.
-
-    It is the model's own, or, in ShapeNetCore's layout (ID/models/model.obj, ID/images/), the one that holds both.
-    """
-    inside = path.parent.name == "models" and (path.parent.parent / "images").is_dir()
-    return path.parent.parent if inside else path.parent
+    whole, painted, more = _painted(_turned(whole, model), used, model.path)
+    return whole, painted, notes + more
 
 
 def _import_obj(path: Path) -> None:
-    data = path.read_bytes().lower()
-    # Blender reads these as 0 and says nothing.
-    if (b"nan" in data or b"inf" in data) and re.search(rb"^v[ \t][^\n]*(?:nan|inf)", data, re.MULTILINE):
-        raise BadObject("vertices that are not finite numbers")
     # Without validation, faces with fewer than three vertices crash Blender.
     bpy.ops.wm.obj_import(filepath=str(path), validate_meshes=True)
 
 
 def _import_gltf(path: Path) -> None:
-    _check_gltf(path)
     compat.import_gltf(str(path))
 
 
@@ -90,57 +83,94 @@ def _import_collada(path: Path) -> None:
     bpy.ops.wm.collada_import(filepath=str(path))
 
 
-IMPORTERS: dict[str, Callable[[Path], None]] = {
+def _import_usd(path: Path) -> None:
+    if not compat.can_import_usd():
+        raise BadObject(f"Blender {bpy.app.version_string} as built here cannot read USD; use another build, or a .glb")
+    bpy.ops.wm.usd_import(
+        filepath=str(path), import_cameras=False, import_lights=False, import_volumes=False, set_frame_range=False
+    )
+
+
+def _import_blend(path: Path) -> list[str]:
+    """Append the meshes of a .blend file that show in its renders; notes on modifiers that were taken off.
+
+    Appending runs no text block and no handler; drivers go before anything evaluates them.
+    """
+    blendfile.check_blend(path)
+    with bpy.data.libraries.load(str(path), link=False) as (there, here):
+        here.objects = list(there.objects)
+    _drop_animation()
+    shown = [item for item in here.objects if item is not None and item.type == "MESH" and not item.hide_render]
+    notes = [note for item in shown for note in _drop_modifiers(item)]
+    for item in shown:
+        bpy.context.scene.collection.objects.link(item)
+    return notes
+
+
+def _drop_animation() -> None:
+    """Free the animation, drivers included, of everything in Blender (the stage has none)."""
+    for name, collection in bpy.types.BlendData.bl_rna.properties.items():
+        if collection.type != "COLLECTION":
+            continue
+        for item in getattr(bpy.data, name):
+            for animated in (item, getattr(item, "node_tree", None)):
+                if getattr(animated, "animation_data", None) is not None:
+                    animated.animation_data_clear()
+
+
+def _drop_modifiers(item: bpy.types.Object) -> list[str]:
+    """Take off the modifiers that could read other files, simulate, or show only while editing; a note for each."""
+    notes = []
+    for modifier in list(item.modifiers):
+        own = modifier.type in OWN_MODIFIERS and not (modifier.type == "NODES" and _reads_files(modifier.node_group))
+        if not own:
+            notes.append(f"modifier taken off: {modifier.name} ({modifier.type.lower()}) of {item.name}")
+            item.modifiers.remove(modifier)
+    return notes
+
+
+def _reads_files(tree: bpy.types.NodeTree | None, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether geometry nodes, or a group in them, import a file or read an image."""
+    if tree is None or tree.name in seen:
+        return False
+    return any(
+        node.bl_idname.startswith(("GeometryNodeImport", "GeometryNodeImageTexture"))
+        or _reads_files(getattr(node, "node_tree", None), seen | {tree.name})
+        for node in tree.nodes
+    )
+
+
+IMPORTERS: dict[str, Callable[[Path], list[str] | None]] = {
     ".obj": _import_obj,
     ".glb": _import_gltf,
     ".gltf": _import_gltf,
     ".dae": _import_collada,
+    ".fbx": lambda path: compat.import_fbx(str(path)),
+    ".ply": lambda path: compat.import_ply(str(path)),
+    ".stl": lambda path: compat.import_stl(str(path)),
+    **dict.fromkeys((".usd", ".usda", ".usdc", ".usdz"), _import_usd),
+    ".blend": _import_blend,
 }
 
 
-def _check_gltf(path: Path) -> None:
-    """Refuse compressed geometry, and buffers outside the model's folder."""
-    content = _gltf_json(path)
-    asset = content.get("asset")
-    if isinstance(asset, dict) and str(asset.get("version", "")).startswith("1"):
-        raise BadObject("glTF 1.0; only glTF 2.0 can be read")
-    required = content.get("extensionsRequired", [])
-    for extension, name in COMPRESSIONS.items():
-        if extension in required:
-            raise BadObject(f"{name}-compressed glTF; export it without compression")
-    folder = texture_folder(path).resolve()
-    for buffer in content.get("buffers", []):
-        uri = buffer.get("uri", "data:")
-        if not uri.startswith("data:") and not (path.parent / unquote(uri)).resolve().is_relative_to(folder):
-            raise BadObject(f"a buffer outside the model's folder: {uri}")
+def _collect(before: set[bpy.types.Object]) -> tuple[Surface, list[bpy.types.Material | bool]]:
+    """Every imported mesh as one surface, and what paints it in the order of its indices.
 
-
-def _gltf_json(path: Path) -> dict:
-    data = path.read_bytes()
-    try:
-        if data[:4] == b"glTF":  # binary container: 12 bytes of header, then the JSON chunk
-            length, kind = struct.unpack_from("<I4s", data, 12)
-            if kind != b"JSON" or 20 + length > len(data):
-                raise ValueError("truncated")
-            data = data[20 : 20 + length]
-        content = json.loads(data)
-        if not isinstance(content, dict):
-            raise ValueError("not an object")
-    except (ValueError, struct.error) as error:
-        raise BadObject(f"not a glTF file ({error})") from error
-    return content
-
-
-def _collect(before: set[bpy.types.Object]) -> tuple[Surface, list[bpy.types.Material | None]]:
-    """Every imported mesh as one surface, and the materials in the order of its indices (None: no material)."""
+    That is a material or, for faces without one, whether their mesh has vertex colours (True or False).
+    """
     depsgraph = bpy.context.evaluated_depsgraph_get()
-    used: list[bpy.types.Material | None] = []
-    pieces = []
+    used: list[bpy.types.Material | bool] = []
+    pieces: list[Surface] = []
+    faces = 0
     for instance in depsgraph.object_instances:
         evaluated = instance.object
         if evaluated.type != "MESH" or evaluated.original in before or not len(evaluated.data.polygons):
             continue
-        slots = [slot.material.original if slot.material else None for slot in evaluated.material_slots] or [None]
+        faces += len(evaluated.data.polygons)
+        surface.check_face_count(faces)  # instances of instances can be more than any memory holds
+        unpainted = len(evaluated.data.color_attributes) > 0
+        slots = [slot.material.original if slot.material else unpainted for slot in evaluated.material_slots]
+        slots = slots or [unpainted]
         used.extend(material for material in slots if material not in used)
         pieces.append(_read(evaluated.data, np.array(instance.matrix_world), [used.index(m) for m in slots]))
     return surface.concatenate(pieces), used
@@ -212,19 +242,29 @@ def _file_axes(path: Path) -> np.ndarray:
 
 
 def _painted(
-    whole: Surface, used: list[bpy.types.Material | None], folder: Path
+    whole: Surface, used: list[bpy.types.Material | bool], path: Path
 ) -> tuple[Surface, list[bpy.types.Material], list[str]]:
     """Diffuse materials, and the surface without the faces that nobody could see."""
     visible, notes, painted = [], [], []
     for material in used:
-        seen, replaced = (True, []) if material is None else materials.flatten(material, folder)
-        painted.append(materials.plain("neutral") if material is None else material)
+        if isinstance(material, bool):
+            material = _unnamed_material(material, path)
+        seen, replaced = materials.flatten(material, model_folder(path))
+        painted.append(material)
         visible.append(seen)
         notes.extend(replaced)
     keep = np.array(visible)[whole.material]
     if not keep.any():
         raise BadObject("every face in it is fully transparent")
     return surface.take_faces(whole, keep), painted, notes
+
+
+def _unnamed_material(has_colours: bool, path: Path) -> bpy.types.Material:
+    """For faces without a material: the texture that a PLY file names, else the mesh's vertex colours, else grey."""
+    textures = digests.named_files(path) if path.suffix.lower() == ".ply" else []
+    if textures:
+        return materials.textured(path.parent / textures[0])
+    return materials.vertex_coloured() if has_colours else materials.plain("neutral")
 
 
 def _last_line(error: Exception) -> str:

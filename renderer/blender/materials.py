@@ -3,12 +3,14 @@
 The scene has no glossy, transmission or emission light paths, so a metal would be black and a lamp would hide the spot.
 """
 
+import os
 from pathlib import Path
 
 import bpy
 import numpy as np
 
 from renderer.blender import compat
+from renderer.blender.vetting import is_within
 
 #: Display grey of surfaces without a material and of textures that cannot be read (never Blender's magenta).
 NEUTRAL = 0.6
@@ -18,6 +20,12 @@ WHITEST = 0.75
 
 #: Linear display value below which no plain colour goes: on a blacker black, light and shape cannot be seen.
 DARKEST = 0.02
+
+#: Images with more pixels are not shown: they would take gigabytes (this one takes one).
+MOST_PIXELS = 16384**2
+
+#: The property under which an image that was cut off its file keeps its path, for the note about it.
+WAS_AT = "gr3d_was_at"
 
 #: Materials that are this transparent all over leave nothing to see.
 INVISIBLE = 0.01
@@ -42,6 +50,44 @@ def plain(name: str, display: tuple[float, float, float] = (NEUTRAL,) * 3) -> bp
     return material
 
 
+def vertex_coloured() -> bpy.types.Material:
+    """A new material that shows the mesh's vertex colours; to be flattened."""
+    material, tree, shader = _principled("vertex colours")
+    colours = tree.nodes.new("ShaderNodeVertexColor")
+    tree.links.new(colours.outputs["Color"], shader.inputs["Base Color"])
+    return material
+
+
+def textured(image: Path) -> bpy.types.Material:
+    """A new material that shows an image file, there or not, by the mesh's texture coordinates; to be flattened."""
+    material, tree, shader = _principled(image.stem)
+    texture = tree.nodes.new("ShaderNodeTexImage")
+    texture.image = bpy.data.images.new(image.name, 1, 1)
+    texture.image.source, texture.image.filepath = "FILE", str(image)
+    tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+    return material
+
+
+def _principled(name: str) -> tuple[bpy.types.Material, Tree, bpy.types.Node]:
+    material = bpy.data.materials.new(name)
+    tree = compat.shader_tree(material)
+    tree.nodes.clear()
+    return material, tree, tree.nodes.new("ShaderNodeBsdfPrincipled")
+
+
+def forget_foreign_images(folder: Path) -> None:
+    """Cut every image off its file that must not or cannot be read, before anything evaluates or renders it.
+
+    One that is not there is looked for beside the model: files keep the paths of the machine that they were made on.
+    """
+    for image in bpy.data.images:
+        _find(image, folder)
+        if not _readable(image, folder):
+            image[WAS_AT] = image.filepath or image.name
+            image.source = "FILE"
+            image.filepath_raw = ""
+
+
 def flatten(material: bpy.types.Material, folder: Path) -> tuple[bool, list[str]]:
     """Make an imported material diffuse, in place.
 
@@ -53,12 +99,13 @@ def flatten(material: bpy.types.Material, folder: Path) -> tuple[bool, list[str]
     """
     colour: Socket | np.ndarray = np.array(material.diffuse_color[:3])
     alpha: Socket | float = 1.0
+    has_nodes = compat.has_nodes(material)
     tree = compat.shader_tree(material)
     bad = [node for node in tree.nodes if node.type == "TEX_IMAGE" and not _usable(node.image, folder)]
     notes = [_make_grey(tree, node) for node in bad]
     _rename_layers(tree)
     shader = _shader(tree)
-    if shader is not None:
+    if shader is not None and has_nodes:
         colour = _source(shader.inputs.get("Base Color") or shader.inputs["Color"])
         alpha = _source(shader.inputs["Alpha"]) if "Alpha" in shader.inputs else 1.0
     _rebuild(tree, colour, alpha)
@@ -118,19 +165,39 @@ def _see_through(tree: Tree, shaded: Socket, alpha: Socket | float) -> Socket:
 
 
 def _usable(image: bpy.types.Image | None, folder: Path) -> bool:
-    """Whether the image can be read and lies inside the model's file or folder."""
-    if image is None:
+    """Whether the image can be read, is not too large, and lies inside the model's file or folder."""
+    if image is None or not _readable(image, folder):
         return False
-    if image.packed_file is None and image.source == "FILE":
-        path = Path(bpy.path.abspath(image.filepath)).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            return False
-    return min(image.size) > 0  # asking for the size makes Blender read the file
+    width, height = image.size  # asking for the size makes Blender read the file
+    return 0 < width * height <= MOST_PIXELS
+
+
+def _find(image: bpy.types.Image, folder: Path) -> None:
+    """Point an image without its file to the one of that name in the folder, if there is one."""
+    if image.source != "FILE" or image.packed_file is not None or not image.filepath or _readable(image, folder):
+        return
+    name = image.filepath.replace("\\", "/").rpartition("/")[2]
+    for found in (Path(bpy.path.abspath(image.filepath.replace("\\", "/"))), folder / name):
+        if name and os.path.isfile(found) and is_within(found, folder):
+            image.filepath = str(found)
+            return
+
+
+def _readable(image: bpy.types.Image, folder: Path) -> bool:
+    """Whether the image is made or packed in the model's file, or is a plain file in or below the folder."""
+    if image.source == "GENERATED" or image.packed_file is not None:
+        return True
+    if image.source not in ("FILE", "TILED") or not image.filepath:
+        return False  # films, and frames of them
+    path = Path(bpy.path.abspath(image.filepath, library=image.library).replace("<UDIM>", "1001"))
+    return os.path.isfile(path) and is_within(path, folder)
 
 
 def _make_grey(tree: Tree, node: bpy.types.Node) -> str:
     """Put neutral, opaque grey in the place of a texture node; returns the note about it."""
-    where = node.image.filepath or node.image.name if node.image is not None else "(none)"
+    where = "(none)"
+    if node.image is not None:
+        where = node.image.get(WAS_AT) or node.image.filepath or node.image.name
     grey = tree.nodes.new("ShaderNodeRGB")
     grey.outputs["Color"].default_value = (*to_linear((NEUTRAL,) * 3), 1)
     opaque = tree.nodes.new("ShaderNodeValue")

@@ -84,8 +84,7 @@ def clean(surface: Surface) -> Surface:
     """
     if not len(surface.sizes):
         raise BadObject("no faces in it")
-    if len(surface.sizes) > MAX_FACES:
-        raise BadObject(f"{len(surface.sizes):,} faces, more than {MAX_FACES:,}")
+    check_face_count(len(surface.sizes))
     used = np.unique(surface.corners)
     if not np.isfinite(surface.points[used]).all():
         raise BadObject("vertices that are not finite numbers")
@@ -98,6 +97,12 @@ def clean(surface: Surface) -> Surface:
     if not keep.any():
         raise BadObject("every face in it is degenerate")
     return take_faces(surface, keep)
+
+
+def check_face_count(count: int) -> None:
+    """Raise BadObject for more faces than a picture of them is worth."""
+    if count > MAX_FACES:
+        raise BadObject(f"{count:,} faces, more than {MAX_FACES:,}")
 
 
 def normalise(surface: Surface, radius: float) -> Surface:

@@ -26,7 +26,8 @@ import bpy
 
 from assets.catalog import ObjectRef, load_object
 from assets.errors import BadObject, UserError
-from renderer.blender import engine, importers, scene
+from renderer.blender import coverage, engine, importers, scene
+from renderer.blender.memory import limited_memory
 from renderer.images import without_metadata
 
 #: Blender's collections of data that imports fill.
@@ -91,6 +92,8 @@ class Worker:
         bpy.context.preferences.filepaths.use_scripts_auto_execute = False
         bpy.context.preferences.edit.use_global_undo = False
         self.stage = scene.build_stage()
+        self.booth = coverage.build_booth()
+        self.seen: set[str] = set()  # ids of objects that have passed the check of their own pixels
         settings = engine.configure(
             self.stage.scene, config["resolution"], config["preset"], config["format"], config["device"]
         )
@@ -125,9 +128,14 @@ class Worker:
 
     def _show(self, ref: ObjectRef, scratch: Path) -> list[str]:
         try:
-            surface, materials, notes = importers.make_subject(load_object(ref, scratch))
-            scene.put_on_stage(self.stage, surface, materials)
-        except (RuntimeError, FileNotFoundError, PermissionError) as error:  # this object's; a full disk is not
+            with limited_memory():
+                surface, materials, notes = importers.make_subject(load_object(ref, scratch))
+                scene.put_on_stage(self.stage, surface, materials)
+            if ref.id not in self.seen:
+                coverage.check_coverage(self.booth, self.stage.subject, scratch)
+                self.seen.add(ref.id)
+        # This object's faults; a full disk is not.
+        except (RuntimeError, MemoryError, FileNotFoundError, PermissionError) as error:
             raise BadObject(f"cannot be shown: {str(error).strip()}") from error
         return notes
 

@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import shutil
+import subprocess
+import tempfile
 import zipfile
 
 import numpy as np
@@ -12,6 +15,7 @@ from assets import archive, cache
 from assets.catalog import load_catalog, load_object
 from assets.directory import directory_objects, load_directory
 from assets.errors import BadObject, UserError
+from tests.needs import ROOT
 
 TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
 DAE = "<COLLADA><library_images><image><init_from>{}</init_from></image></library_images></COLLADA>"
@@ -209,7 +213,7 @@ def test_without_a_writable_home(root, monkeypatch):
 def test_what_cannot_be_used_is_reported(root):
     put(root / "good.obj")
     put(root / "a.skp")
-    put(root / "b.fbx")
+    put(root / "b.max")
     put(root / "broken.zip", "no zip")
     put_zip(root / "sketchup.zip", {"x.skp": "x"})
     put_zip(root / "textures.zip", {"x.png": "x"})
@@ -220,7 +224,7 @@ def test_what_cannot_be_used_is_reported(root):
     objects, left_out = directory_objects(root)
     assert [ref.name for ref in objects] == ["good"]
     reasons = dict(left_out)
-    assert set(reasons) == {*("a.skp", "b.fbx", "broken.zip", "sketchup.zip", "textures.zip", "climbs.zip", "bomb.zip")}
+    assert set(reasons) == {*("a.skp", "b.max", "broken.zip", "sketchup.zip", "textures.zip", "climbs.zip", "bomb.zip")}
     assert "Collada" in reasons["a.skp"] and "Collada" in reasons["sketchup.zip"]
     assert "zip bomb" in reasons["bomb.zip"] and "unsafe path" in reasons["climbs.zip"]
 
@@ -271,3 +275,143 @@ def test_ids_and_digests_do_not_depend_on_where_the_folder_is(root, tmp_path):
     root.rename(tmp_path / "moved")
     there = load_catalog(str(tmp_path / "moved"), root)
     assert here.content_hash == there.content_hash
+
+
+def test_every_format_is_a_model(root):
+    names = ["a.fbx", "b.ply", "c.stl", "d.usd", "e.usda", "f.usdc", "g.usdz", "h.blend", "i.obj", "j.glb", "k.gltf"]
+    for name in names:
+        put(root / name, name)
+    assert sorted(ref.name for ref in directory_objects(root)[0]) == list("abcdefghijk")
+
+
+def test_objaverses_numbered_folders_are_no_category(root):
+    for uid in ("0a" * 16, "0b" * 16):
+        put(root / "000-023" / f"{uid}.glb", uid)
+    put(root / "000-023" / "named.glb", "x")
+    assert {ref.name: ref.category for ref in directory_objects(root)[0]} == {
+        "0a" * 16: "unknown",
+        "0b" * 16: "unknown",
+        "named": "000-023",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "companion"),
+    [
+        ("m.fbx", b'; FBX 6.1\nTexture: { RelativeFilename: "maps\\wood.png" }', "maps/wood.png"),
+        ("m.fbx", b"Kaydara FBX Binary  \0RelativeFilenameS\x0d\0\0\0maps\\wood.png", "maps/wood.png"),
+        ("m.fbx", b'FileName: "C:\\Users\\me\\wood.png"', "wood.png"),
+        ("m.obj", b"mtllib m.mtl\n", "m.mtl"),
+        ("m.ply", b"ply\ncomment TextureFile wood 1.png\nend_header\n", "wood 1.png"),
+        ("m.usda", b"#usda 1.0\n(subLayers = [@parts/a.usda@])", "parts/a.usda"),
+        ("m.glb", b"glTF\2\0\0\0\0\0\0\0\x1d\0\0\0JSON" + b'{"images":[{"uri":"w%20.png"}]', "w .png"),
+    ],
+)
+def test_digest_covers_what_other_formats_name(root, name, content, companion):
+    put(root / name, content)
+    missing = only(root).digest
+    put(root / companion, b"1")
+    digests = [ref.digest for ref in directory_objects(root)[0] if ref.path.endswith(name)]
+    assert digests != [missing]
+
+
+def test_digest_covers_layers_of_layers(root):
+    put(root / "m.usda", "#usda 1.0\n(subLayers = [@parts/a.usda@])")
+    put(root / "parts" / "a.usda", "#usda 1.0\n(subLayers = [@b.usda@, @../m.usda@])")
+
+    def digest():
+        return next(ref.digest for ref in directory_objects(root)[0] if ref.name == "m")
+
+    before = digest()
+    put(root / "parts" / "b.usda", "#usda 1.0\n")
+    assert digest() != before
+
+
+@pytest.mark.parametrize("name", ["pipe.obj", "pipe.zip", "pipe.blend", "device.glb", "nowhere.obj", "itself.obj"])
+def test_what_is_no_plain_file_is_left_out(root, name):
+    put(root / "good.obj")
+    path = root / name
+    if name.startswith("pipe"):
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"device.glb": "/dev/zero", "nowhere.obj": "nothing", "itself.obj": "itself.obj"}[name])
+    objects, left_out = directory_objects(root)
+    assert [ref.name for ref in objects] == ["good"]
+    assert [left[0] for left in left_out] == [name]
+    assert re.search("not a regular file|No such file|Too many levels", left_out[0][1])
+
+
+def test_a_pipe_as_material_file_is_not_waited_for(root):
+    put(root / "m.obj", f"mtllib m.mtl\n{TRIANGLE}")
+    os.mkfifo(root / "m.mtl")
+    assert only(root).digest
+
+
+def test_folders_a_thousand_deep_and_links_in_circles(root):
+    put(root / "good.obj")
+    (root / "circle").symlink_to(root)
+    here = os.open(root, os.O_RDONLY)
+    for _ in range(2500):  # a path longer than the system takes: only step by step can it be made
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    try:
+        objects, left_out = directory_objects(root)
+        assert [ref.name for ref in objects] == ["good"]
+        assert left_out and "name too long" in left_out[0][1]
+    finally:
+        subprocess.run(["rm", "-rf", str(root / "d")], check=True)
+
+
+def test_files_and_folders_without_permission_are_left_out(root):
+    """As another user where the tests run as root, who may read everything."""
+    put(root / "good.obj")
+    put(root / "mine.obj", TRIANGLE + "# mine").chmod(0)
+    put(root / "closed" / "a.obj").parent.chmod(0)
+    script = (
+        "import json, sys; from pathlib import Path; from assets.directory import directory_objects\n"
+        "objects, left_out = directory_objects(Path(sys.argv[1]))\n"
+        "print(json.dumps([[ref.name for ref in objects], dict(left_out)]))"
+    )
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    with tempfile.TemporaryDirectory(dir="/tmp") as public:  # pytest's own folders are closed to others
+        os.chmod(public, 0o755)
+        shutil.copytree(
+            ROOT / "assets", f"{public}/code/assets", ignore=shutil.ignore_patterns("__pycache__", "models")
+        )
+        shutil.move(root, f"{public}/models")
+        done = subprocess.run(
+            ["python3", "-c", script, f"{public}/models"],
+            cwd=f"{public}/code",
+            env={"PATH": os.defpath, "HOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            **nobody,
+        )
+        os.chmod(f"{public}/models/closed", 0o755)
+    assert done.returncode == 0, done.stderr
+    objects, left_out = json.loads(done.stdout)
+    assert objects == ["good"]
+    assert {name: "Permission denied" in why for name, why in left_out.items()} == {"mine.obj": True, "closed": True}
+
+
+def test_archives_in_archives(root):
+    put(root / "good.obj")
+    put_zip(root / "inner.zip", {"a.obj": TRIANGLE})
+    put_zip(root / "outer.zip", {"inner.zip": (root / "inner.zip").read_bytes()})
+    (root / "inner.zip").unlink()
+    assert directory_objects(root)[1] == [("outer.zip", "only archives in the archive: unpack the outer one")]
+
+
+@pytest.mark.parametrize("name", ["椅子/стул.obj", "é" * 60 + ".obj", "a b/ .obj", "x" * 300 + ".obj"])
+def test_names_in_an_archive_in_any_alphabet(root, tmp_path, name):
+    put_zip(root / "a.zip", {name: TRIANGLE})
+    ref = only(root)
+    assert re.fullmatch(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+", ref.id)
+    if len(name) > 255:
+        with pytest.raises(BadObject, match="name too long"):
+            load_directory(ref, tmp_path)
+    else:
+        assert load_directory(ref, tmp_path).path.read_text() == TRIANGLE
