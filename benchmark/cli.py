@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import click
 
 import assets.errors
 import renderer.render
+from assets.catalog import Catalog, load_catalog
 from benchmark.errors import UserError
 from renderer.spec import DEFAULT_SPLITS
 
@@ -209,18 +211,33 @@ def draw_sweep(
     click.echo("\n".join(map(str, (written.png, written.svg, written.csv))))
 
 
-@with_example("gr3d objects sweethome3d:chair,sofa")
+@with_example("gr3d objects downloads/ --check --sheet downloads.png")
 @cli.command()
 @click.argument("source", required=False)
+@click.option("--categories", type=click.Path(path_type=Path), help="csv with categories of a folder's models.")
+@click.option("--check", is_flag=True, help="Import and draw each object; exit code 1 if any would be quarantined.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Picture of the check to write [SOURCE-check.png].")
+@click.option("--workers", default="auto", show_default=True, help="Processes for the check (auto: one per core).")
+@click.option("--blender", metavar="PATH", help="Blender, or a Python that has bpy, for the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def objects(source: str | None, as_json: bool) -> None:
-    """Say what a source of objects holds, and what its rules leave out."""
+def objects(
+    source: str | None,
+    categories: Path | None,
+    check: bool,
+    sheet: Path | None,
+    workers: str,
+    blender: str | None,
+    as_json: bool,
+) -> None:
+    """Say what a source of objects holds, and what its rules leave out; with --check, which of them can be drawn."""
     from collections import Counter
     from dataclasses import asdict
 
-    from assets.catalog import load_catalog
-
-    catalog = load_catalog(source, renderer.render.models_root())
+    if not check and sheet:
+        raise UserError("--sheet: only with --check", exit_code=2)
+    catalog = load_catalog(source, renderer.render.models_root(), categories)
+    if check:
+        sys.exit(_check(catalog, sheet, workers, blender, as_json))
     if as_json:
         refs = [asdict(ref) for ref in catalog.objects]
         click.echo(json.dumps({"source": catalog.source, "objects": refs, "left_out": dict(catalog.left_out)}))
@@ -234,6 +251,41 @@ def objects(source: str | None, as_json: bool) -> None:
         click.echo(f"by {title}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common()))
     for name, reason in catalog.left_out:
         click.echo(f"left out {name}: {reason}")
+
+
+def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | None, as_json: bool) -> int:
+    """Check every object, draw the sheet and print the verdicts. Returns the exit code."""
+    from assets.names import slug
+    from benchmark.figures.check_sheet import Cell, check_sheet
+    from renderer.check import check_objects
+    from renderer.command import find_blender
+    from renderer.spec import catalog_id
+
+    sheet = sheet or Path(f"{slug(catalog_id(catalog)) or 'objects'}-check.png")
+    with tempfile.TemporaryDirectory(prefix="gr3d-") as scratch:
+        verdicts = check_objects(
+            catalog.objects, find_blender(blender), renderer.render.worker_count(workers), Path(scratch)
+        )
+        check_sheet([Cell(v.object.id, v.thumbnail, v.reason) for v in verdicts], sheet)
+    quarantined = {v.object.id: v.reason for v in verdicts if v.reason}
+    if as_json:
+        rows = [
+            {"id": v.object.id, "path": v.object.path, "ok": not v.reason, "reason": v.reason, "notes": v.notes}
+            for v in verdicts
+        ]
+        report = {"source": catalog.source, "objects": rows, "left_out": dict(catalog.left_out), "sheet": str(sheet)}
+        click.echo(json.dumps(report))
+        return 1 if quarantined else 0
+    for verdict in verdicts:
+        word, why = ("quarantined", verdict.reason) if verdict.reason else ("ok", "; ".join(verdict.notes))
+        click.echo(f"{word} {verdict.object.id}" + (f": {why}" if why else ""))
+    for name, reason in catalog.left_out:
+        click.echo(f"left out {name}: {reason}")
+    click.echo(
+        f"{catalog.source}: {len(verdicts) - len(quarantined)} ok, {len(quarantined)} quarantined, "
+        f"{len(catalog.left_out)} left out; {sheet}"
+    )
+    return 1 if quarantined else 0
 
 
 @with_example("gr3d train --objective rotation --data data/gr3d --out runs/rotation --epochs 20")
