@@ -137,6 +137,8 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
         image_format=options.format,
     )
     plan = make_plan(spec, catalog)
+    if cluster and not options.dry_run:
+        return submit(options, plan, cluster)
     say(f"objects: {catalog.source}, {len(catalog.objects)} ({len(catalog.left_out)} left out by its rules)")
     if options.dry_run:
         counts = dry_run(plan, options.n)
@@ -151,8 +153,6 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
         raise UserError(f"--out {options.out}: cannot be made ({error.strerror})", exit_code=2) from None
     check_writable(options.out)
     again = {"objects": catalog.source, "blender": options.blender, "n": options.n}
-    if cluster:
-        return submit(options, plan, again, cluster)
     with parts.held(options.out, part, options.n), stop_on_signals() as stops:
         dataset = open_dataset(options.out, plan, part, again)
         dataset.take_over_parts()
@@ -175,15 +175,18 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
     return 0
 
 
-def submit(options: argparse.Namespace, plan: Plan, again: dict, cluster: slurm.Request) -> int:
+def submit(options: argparse.Namespace, plan: Plan, cluster: slurm.Request) -> int:
     """Submit what is missing to SLURM, or say how far the jobs of an earlier submission are."""
     folder, words = options.out, slurm.job_arguments(options.arguments)
-    count = slurm.task_count(cluster, plan, options.n)
     if now := slurm.at_work(folder, plan, words):
         print(json.dumps(now) if options.json else slurm.describe(folder, now))
         return 0
+    find_blender(options.blender)  # to fail now rather than in every task; devices are the tasks' own affair
+    count = slurm.task_count(cluster, plan, options.n)
+    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     with parts.held(folder, None, options.n):
-        run = Run(open_dataset(folder, plan, None, again), plan.shards(options.n))
+        run = Run(open_dataset(folder, plan), plan.shards(options.n))
     if run.complete:
         report = read_json(folder / "report.json", {})
         print(json.dumps(report) if options.json else f"{folder}: complete, nothing is left to render")

@@ -3,22 +3,33 @@
     hours = images / (rate x cores x nodes x 3600) + start / 3600
     core-hours = hours x cores x nodes
 
-`rate` is images per second and core, with all cores of a node at work: what `gr3d render --n 1000 ... --workers W`
-prints at its end on one node, divided by W. `bytes` is what `du` says of that dataset, divided by its images.
+Measure on one node of the cluster, with a worker on each of its cores, and hand the numbers over:
+
+    gr3d render --n 500000 ... --workers 16 --dry-run --json > measured.json
+    python scripts/cluster_cost.py --measured measured.json --cores 16
 """
 
 import argparse
+import json
+from pathlib import Path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measured", type=Path, help="what `gr3d render --dry-run --json` printed; or give these:")
     parser.add_argument("--images", type=int, default=500_000)
-    parser.add_argument("--rate", type=float, required=True, help="images per second and core")
-    parser.add_argument("--bytes", type=float, required=True, help="of one image with its labels in a shard")
-    parser.add_argument("--cores", type=int, default=16, help="per node (16)")
+    parser.add_argument("--rate", type=float, help="images per second and core")
+    parser.add_argument("--bytes", type=float, help="of one image with its labels in a shard")
     parser.add_argument("--start", type=float, default=30, help="seconds from a task's start to its first image (30)")
+    parser.add_argument("--cores", type=int, default=16, help="per node (16)")
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 4, 16, 64])
     options = parser.parse_args()
+    if options.measured:
+        told = json.loads(options.measured.read_text())
+        options.images, options.bytes, options.start = told["images"], told["bytes_per_image"], told["start_seconds"]
+        options.rate = told["images_per_second"] / told["workers"]
+    if not options.rate or not options.bytes:
+        parser.error("give --measured FILE, or --rate and --bytes")
     print("| nodes | hours | core-hours | images/s | disk |\n|---|---|---|---|---|")
     for nodes in options.nodes:
         cores = nodes * options.cores

@@ -85,9 +85,18 @@ def test_requeued_and_timed_out_tasks_give_the_bytes_of_an_undisturbed_run(clust
     out = tmp_path / "my data"
     jobs = submitted(cluster, out)
     requeued, timed_out = jobs["tasks"]["2/3"], jobs["tasks"]["3/3"]
-    cluster.wait("every part is begun", lambda: all(p["images"] for p in state(cluster, out)["parts"].values()))
-    cluster.run("scontrol", "requeue", requeued)
-    cluster.run("scancel", "--signal=USR2", timed_out)  # as SLURM does before the time limit
+    disturbances = {
+        "2/3": ["scontrol", "requeue", requeued],
+        "3/3": ["scancel", "--signal=USR2", timed_out],  # as SLURM does before the time limit
+    }
+
+    def disturb_what_has_begun() -> bool:
+        parts = state(cluster, out)["parts"]
+        for part in [part for part in disturbances if parts[part]["images"]]:
+            cluster.run(*disturbances.pop(part))
+        return not disturbances
+
+    cluster.wait("both tasks are disturbed", disturb_what_has_begun)
     between = state(cluster, out)
     assert between["asked"] == N and 0 < between["images"] < N and between["join"]["state"] == "PENDING (Dependency)"
     other = submit(cluster, out, "--n", "400")
@@ -194,6 +203,12 @@ def test_more_tasks_than_shards_are_refused(tmp_path):
 
 
 @needs_slurm
+def test_folder_that_cannot_be_made_is_one_clear_line():
+    refused = run(command(Path("/proc/nothing"), "--slurm"))
+    assert refused.returncode in (1, 2) and "/proc/nothing" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+@needs_slurm
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="no system Python")
 def test_without_submitit_it_says_how_to_get_it(tmp_path):
     refused = run(["/usr/bin/python3", *command(tmp_path / "data", "--slurm")[1:]], {"PATH": os.environ["PATH"]})
@@ -228,6 +243,14 @@ def test_settings_are_sbatchs_options():
 
 def test_the_cost_table_of_the_docs_is_what_its_command_prints():
     text = (ROOT / "docs" / "cluster.md").read_text()
-    script, *arguments = shlex.split(re.search(r"python (scripts/cluster_cost.py .*)", text)[1])
+    script, *arguments = shlex.split(re.search(r"^    python (scripts/cluster_cost.py .*)", text, re.MULTILINE)[1])
     done = run([sys.executable, str(ROOT / script), *arguments])
     assert done.stdout.startswith("| nodes |") and done.stdout in text
+
+
+def test_costs_follow_from_what_a_dry_run_measures(tmp_path):
+    measured = {"images": 72_000, "images_per_second": 20, "workers": 2, "bytes_per_image": 5000, "start_seconds": 36}
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    script = [sys.executable, str(ROOT / "scripts" / "cluster_cost.py"), "--measured", str(tmp_path / "measured.json")]
+    table = run([*script, "--cores", "4", "--nodes", "1", "5"]).stdout
+    assert "| 1 x 4 cores | 0.51 | 2.0 | 40 | 0.4 GB |\n| 5 x 4 cores | 0.11 | 2.2 | 200 | 0.4 GB |" in table
