@@ -67,7 +67,7 @@ def choose(source: str | None, object_id: str | None) -> Catalog:
 def draw(catalog: Catalog, columns: int, resolution: int, folder: Path) -> None:
     """Render the sweep of the catalog's only object into a dataset in `folder`, all in split `train`.
 
-    Raises UserError (exit code 2) for options out of range, UserError if the object cannot be used.
+    Raises UserError (exit code 2) for options out of range, UserError if the object cannot be used or the disk is full.
     """
     if columns not in COLUMNS:
         raise UserError(f"--columns {columns}: must be from {COLUMNS[0]} to {COLUMNS[-1]}", exit_code=2)
@@ -77,8 +77,11 @@ def draw(catalog: Catalog, columns: int, resolution: int, folder: Path) -> None:
         [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
     )
     options.objects = catalog.source
-    with contextlib.redirect_stdout(sys.stderr):
-        status = render.render(options, make_plan(catalog, latents))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            status = render.render(options, make_plan(catalog, latents))
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror}; make room, or set TMPDIR elsewhere") from error
     if status:
         raise UserError("stopped; nothing was written", exit_code=status)
     for name, reason in read_json(folder / "quarantine.json", {}).items():

@@ -39,7 +39,7 @@ def convert(request: Request, decode: Decode, say: Callable[[str], None]) -> tup
     decode: JPEG bytes -> (width, height) after decoding all of it; raises on a damaged image.
 
     Raises UserError (exit code 2) for options that make no sense, a source that is not in the published layout or
-    whose images all fail, and an `out` that holds something else.
+    whose images all fail, and an `out` that holds something else; (exit code 1) one that is full or in use.
     """
     _check(request)
     say(f"{request.source}: looking for objects")
@@ -47,6 +47,16 @@ def convert(request: Request, decode: Decode, say: Callable[[str], None]) -> tup
     layout, missing = make_layout(request, items)
     problems |= missing
     say(f"{request.source}: {len(layout.items)} objects, {int(layout.starts[-1])} images")
+    try:
+        return _convert(request, layout, problems, decode, say)
+    except OSError as error:  # of the dataset's folder: what is wrong with the source's files is only noted
+        kept = "what is converted is kept, free the way and run the same command"
+        raise UserError(f"{error.filename or request.out}: {error.strerror}; {kept}") from error
+
+
+def _convert(
+    request: Request, layout: Layout, problems: dict[str, str], decode: Decode, say: Callable[[str], None]
+) -> tuple[dict, bool]:
     request.out.mkdir(parents=True, exist_ok=True)
     check_writable(request.out)
     with _locked(request.out):

@@ -47,7 +47,13 @@ def find_items(root: Path) -> tuple[list[Item], dict[str, str]]:
             name = f"{synset.name}/{folder.name}"
             if not (_NAME.fullmatch(synset.name) and _NAME.fullmatch(folder.name)):
                 problems[ascii(name)] = "left out: object folders have names of letters, digits, '_', '-' and '.'"
-            elif views := _view_count(folder):
+                continue
+            try:
+                views = _view_count(folder)
+            except OSError as error:
+                problems[name] = f"left out: cannot be listed ({error.strerror})"
+                continue
+            if views:
                 items.append(Item(name, views))
             else:
                 problems[name] = "left out: holds no image_{i}.jpg and no latent_{i}.npy"

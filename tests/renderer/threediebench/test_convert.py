@@ -18,9 +18,11 @@ from huggingface_hub import DatasetCard
 from PIL import Image
 
 from benchmark.data.table import load_table
+from renderer.files import flocked
 from renderer.latents import LATENTS, quaternion
 from tests.needs import needs_bpy
 from tests.renderer.blender.helpers import hue, hue_distance
+from tests.renderer.test_faults import enlarge, small_disk
 from tests.renderer.threediebench.published import OBJECTS, SIDE, VIEWS, latents_of
 
 pytestmark = needs_bpy
@@ -158,6 +160,23 @@ def test_killed_and_stopped_conversions_go_on_to_the_same_bytes(published, whole
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
     assert convert(published, out).returncode == 0
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}  # nothing was left to do
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_full_disk_is_said_and_survived(published, whole, tmp_path):
+    with small_disk(tmp_path / "disk", 64) as disk:
+        done = convert(published, disk / "data")
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "No space left" in done.stderr and "the same command" in done.stderr
+        enlarge(disk)
+        assert convert(published, disk / "data").returncode == 0
+        assert shards(disk / "data") == shards(whole)
+
+
+def test_a_second_conversion_into_the_same_folder_is_refused(published, whole):
+    with flocked(whole / ".lock"):
+        done = convert(published, whole)
+    assert done.returncode == 1 and "another gr3d is writing there" in done.stderr
 
 
 class Hostile:
