@@ -12,6 +12,8 @@ from assets.catalog import ObjectRef
 from renderer import croissant, labels, licences
 from renderer.files import read_json, write_atomically
 from renderer.latents import LATENTS
+from renderer.passes import ENDINGS
+from renderer.passes import MEANINGS as MEANINGS_OF_PASSES
 from renderer.plan import Plan
 from renderer.spec import SPLITS
 
@@ -28,6 +30,11 @@ MEANINGS = {
     "spot_phi": "the spot's direction from +x towards +y, radians",
     "spot_hue": "hue of the spot's light, as a share of a turn",
 }
+
+PASSES_NOTE = """
+Masks, depths and normals are those of each pixel's centre (no anti-aliasing), and look through what is at most half
+opaque. The camera is at (0, -1.768, 1.768), looks at the origin, and sees 0.691111 radians in both directions.
+"""
 
 CITATION = """@article{bordes2023guillotine,
   title = {Guillotine Regularization: Why removing layers is needed to improve generalization
@@ -51,6 +58,7 @@ class About:
         resolution, format: of the images.
         sealed: as in checksums.json.
         quarantined: object -> reason.
+        passes: further files of every sample (see renderer/passes.py).
     """
 
     name: str
@@ -62,6 +70,7 @@ class About:
     format: str
     sealed: dict[str, dict]
     quarantined: Mapping[str, str]
+    passes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -122,6 +131,7 @@ same objects, other views: `train` is for fitting networks, `probe` for fitting 
         format=spec.format,
         sealed=sealed,
         quarantined=report["quarantined"],
+        passes=spec.passes,
     )
 
 
@@ -132,6 +142,7 @@ def text(about: About) -> str:
     owners = "\n".join(
         f"| {cell(lic) or 'unknown'} | {cell(who) or 'unknown'} | {count} |" for (lic, who), count in rows
     )
+    passes = "".join(f"| `000000042.{ENDINGS[name]}` | {MEANINGS_OF_PASSES[name]} |\n" for name in about.passes)
     counts = "\n".join(f"| {split} | {count} |" for split, count in about.counts.items())
     return f"""---
 {front_matter(about)}
@@ -152,8 +163,8 @@ def text(about: About) -> str:
 | file | content |
 |---|---|
 | `000000042.{about.format}` | the image; the number is the sample's `index` in the dataset |
-| `000000042.json` | `index`, `object_id`, `category`, `family`, `split`, `latents`, `quaternion` |
-
+{passes}| `000000042.json` | `index`, `object_id`, `category`, `family`, `split`, `latents`, `quaternion` |
+{PASSES_NOTE if passes else ""}
 `latents.csv` has the labels of all samples in one table, `objects.csv` the objects with their licences and authors,
 `croissant.json` describes all of it to Croissant readers, and `checksums.json` holds the sha256 of every shard.
 

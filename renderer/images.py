@@ -1,6 +1,9 @@
-"""Image files without metadata: Cycles writes its render times into JPEG and PNG, and no setting turns that off."""
+"""Image files: without metadata (Cycles writes its render times into JPEG and PNG), and PNGs made of arrays."""
 
 import struct
+import zlib
+
+import numpy as np
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_METADATA = {b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"}
@@ -47,3 +50,20 @@ def _png(data: bytes) -> bytes:
             kept.append(data[position:end])
         position = end
     return b"".join(kept)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A PNG file of 8-bit pixels: (H, W) uint8 grey or (H, W, 3) uint8 RGB, row 0 on top."""
+    height, width = pixels.shape[:2]
+    colour_type = {2: 0, 3: 2}[pixels.ndim]
+    rows = pixels.reshape(height, -1)
+    # Each row as what it adds to the row above (filter type 2): smooth pictures become mostly zeros.
+    filtered = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
+    lines = np.concatenate([np.full((height, 1), 2, np.uint8), filtered], axis=1)
+    chunks = (
+        (b"IHDR", struct.pack(">2I5B", width, height, 8, colour_type, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines.tobytes(), 6)),
+        (b"IEND", b""),
+    )
+    packed = (struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks)
+    return b"".join([_PNG_SIGNATURE, *packed])

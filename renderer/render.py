@@ -32,8 +32,10 @@ from renderer.command import find_blender
 from renderer.files import flocked, read_json, write_json
 from renderer.health import Recycling
 from renderer.parts import parse_part
+from renderer.passes import ENDINGS
 from renderer.plan import Plan, Visit
 from renderer.pool import Counts, Limits, Pool, usable_cores
+from renderer.progress import Progress, Standing, duration
 from renderer.shards import Dataset, open_dataset, stamp_blender
 from renderer.spec import DEFAULT_SPLITS, FORMATS, PRESETS, DatasetSpec, __version__, make_spec
 
@@ -86,6 +88,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--shard-size", type=int, default=1000, metavar="K", help="samples per shard (1000)")
     p.add_argument("--format", choices=FORMATS, default="jpg", help="image format (jpg)")
     p.add_argument(
+        "--passes",
+        default="",
+        metavar="PASS,...",
+        help=f"further files of every sample: {', '.join(ENDINGS)} (none)",
+    )
+    p.add_argument(
         "--blender",
         metavar="PATH",
         help="Blender, or a Python that has bpy, to draw with (this Python's bpy, else `blender`)",
@@ -135,6 +143,7 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
         splits=options.splits,
         shard_size=options.shard_size,
         image_format=options.format,
+        passes=options.passes,
     )
     plan = make_plan(spec, catalog)
     if cluster and not options.dry_run:
@@ -248,7 +257,7 @@ class Run:
     counts: Counts = field(default_factory=Counts)
     engine: dict = field(default_factory=dict)
     start_seconds: float = 0.0  # until the first worker was ready
-    _shown: float = 0.0
+    progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
         self.dataset.sweep(self.shards)
@@ -259,6 +268,14 @@ class Run:
         self._shard_of = {i: name for name, absent in self._absent.items() for i in absent}
         self._visits = list(self.dataset.visits(self._absent))
         self.todo = len(self._shard_of)
+        self._asked = sum(map(len, self.shards.values()))
+        sealed = (
+            min(len(members), self.dataset.sealed[name]["samples"])
+            for name, members in self.shards.items()
+            if name not in self._members and name in self.dataset.sealed
+        )
+        # What earlier runs have drawn.
+        self._before = sum(sealed) + sum(map(len, self._members.values())) - self.todo
 
     @property
     def missing(self) -> list[str]:
@@ -293,6 +310,7 @@ class Run:
                         "resolution": spec.resolution,
                         "preset": spec.preset,
                         "format": spec.format,
+                        "passes": spec.passes,
                         "device": device,
                         "spool": str(self.dataset.spool.resolve()),
                         "unfinished": unfinished,
@@ -311,11 +329,11 @@ class Run:
                 on_ready=self._ready,
                 on_rendered=self._image,
                 on_quarantine=self._quarantine,
-                on_tick=self._progress,
+                on_tick=lambda: self.progress.show(self.standing()),
                 counts=self.counts,
             )
             pool.run(self._wanted_visits(), lambda: len(stops))
-            self._progress(last=True)
+            self.progress.show(self.standing(), last=True)
             stopped = bool(stops) and any(self._absent.values())
             if stopped:
                 self._seal_parts()
@@ -328,22 +346,24 @@ class Run:
     def _ready(self, message: dict) -> None:
         self.engine = message["engine"]
         self.start_seconds = time.monotonic() - self.started
+        self.progress.ready()
         blender = f"{message['blender']} ({message['build']})"
         stamp_blender(self.dataset.folder, blender, self.engine, cpu_name())
         settings = ", ".join(f"{name} {value}" for name, value in self.engine.items())
-        say(f"Blender {blender}: {settings}")
+        self.progress.say(f"Blender {blender}: {settings}")
 
     def _image(self, index: int) -> None:
         if index in self._absent[self._shard_of[index]]:
             self.counts.rendered += 1
+            self.progress.image(index)
             self._settle(index)
         else:  # its object was quarantined while this worker still drew it
-            self.dataset.spooled(index).unlink(missing_ok=True)
+            self.dataset.discard(index)
 
     def _quarantine(self, object_id: str, reason: str) -> None:
         if object_id in self.dataset.quarantined:
             return
-        say(f"quarantined {object_id}: {reason}")
+        self.progress.say(f"quarantined {object_id}: {reason}")
         self.dataset.quarantine(object_id, reason)
         for visit in self._visits:
             if visit.object.id == object_id:
@@ -370,18 +390,14 @@ class Run:
             if absent and (present := [i for i in self._members[name] if i not in absent]):
                 self.dataset.seal(name, present)
 
-    def _progress(self, last: bool = False) -> None:
-        """One line, drawn over itself on a terminal once a second, repeated every half minute in a log."""
-        now = time.monotonic()
-        tty = sys.stderr.isatty()
-        if not last and now - self._shown < (1 if tty else 30):
-            return
-        self._shown = now
-        rate = self.counts.rendered / max(now - self.started, 1e-9)
-        left = (self.todo - self.counts.rendered) / rate if rate else float("inf")
-        quarantined = f", {len(self.dataset.quarantined)} objects quarantined" if self.dataset.quarantined else ""
-        text = f"rendered {self.counts.rendered}/{self.todo}, {rate:.1f} images/s, {duration(left)} left{quarantined}"
-        print(f"\r{text:<78}" if tty else text, end="\n" if last or not tty else "", file=sys.stderr, flush=True)
+    def standing(self) -> Standing:
+        """Where the dataset, or its part, stands."""
+        return Standing(
+            asked=self._asked,
+            done=self._before + self.counts.rendered,
+            left=self.todo - self.counts.rendered,
+            quarantined=len(self.dataset.quarantined),
+        )
 
     def report(self, workers: int) -> dict:
         """What this run did and what the dataset, or its part, holds now: the content of report.json."""
@@ -464,13 +480,6 @@ def stop_on_signals() -> Iterator[list[int]]:
         for stop, handler in before.items():
             # A handler that Blender set from C, Python knows as None.
             signal.signal(stop, signal.SIG_DFL if handler is None else handler)
-
-
-def duration(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "unknown time"
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
 
 
 def summary(where: str, home: Path, report: dict) -> str:

@@ -6,7 +6,7 @@
     DIR/quarantine.json    objects that could not be used, with the reason
     DIR/train-000000.tar   sealed shards: a file under this name is complete
     DIR/README.md          and objects.csv, latents.csv, croissant.json: what the dataset says of itself (card.py)
-    DIR/.spool/            images of shards that are not complete yet
+    DIR/.spool/            images, with their passes, of shards that are not complete yet
     DIR/.parts/            what parts of the dataset keep for themselves (see renderer/parts.py)
 
 Every file is written aside, synced and renamed, so a reader or a resumed run never meets half of one.
@@ -26,8 +26,9 @@ from assets.errors import UserError
 from renderer.files import read_json, write_atomically, write_json
 from renderer.parts import FOLDER as PARTS
 from renderer.parts import Part, homes, records
+from renderer.passes import ENDINGS, is_depth
 from renderer.plan import Plan, Sample, Visit
-from renderer.spec import __version__, differences
+from renderer.spec import BEFORE_ADDED, __version__, differences
 
 DIGESTS = "checksums"
 #: What a run may have left in a folder before it wrote dataset.json.
@@ -73,12 +74,22 @@ class Dataset:
         """Where the image of sample `index` waits for its shard to be sealed."""
         return self.spool / f"{index:09d}.{self.plan.spec.format}"
 
+    def files(self, index: int) -> list[Path]:
+        """Where all files that are drawn of sample `index` wait: its image, then its passes."""
+        endings = (ENDINGS[name] for name in self.plan.spec.passes)
+        return [self.spooled(index), *(self.spool / f"{index:09d}.{ending}" for ending in endings)]
+
     def has_image(self, index: int) -> bool:
-        """Whether a whole image of sample `index` is in the spool."""
+        """Whether the image of sample `index` is in the spool, whole, and with all its passes."""
         try:
-            return is_whole(self.spooled(index).read_bytes(), self.plan.spec.format)
+            return all(is_whole(path.read_bytes(), path.suffix[1:]) for path in self.files(index))
         except FileNotFoundError:
             return False
+
+    def discard(self, index: int) -> None:
+        """Take what is drawn of sample `index` out of the spool, the image first: without it, no pass counts."""
+        for path in self.files(index):
+            path.unlink(missing_ok=True)
 
     def waiting(self, wanted: Container[int]) -> set[int]:
         """Those of `wanted` whose image is in the spool."""
@@ -98,7 +109,7 @@ class Dataset:
     def seal(self, name: str, members: list[int]) -> None:
         """Write shard `name` from the spooled images of `members`, list it, and empty the spool of them."""
         samples = [self.plan.sample(i) for i in self.plan.tar_order(members)]
-        data = tar_bytes((sample, self.spooled(sample.index)) for sample in samples)
+        data = tar_bytes((sample, self.files(sample.index)) for sample in samples)
         write_digests(self.folder, name, data)
         write_atomically(self.folder / name, data)
         self.sealed[name] = self.own_sealed[name] = {
@@ -108,7 +119,7 @@ class Dataset:
         }
         write_json(self.home / "checksums.json", dict(sorted(self.own_sealed.items())))
         for index in members:
-            self.spooled(index).unlink(missing_ok=True)
+            self.discard(index)
 
     def unseal(self, name: str) -> None:
         """Bring what can be trusted of a shard back into the spool: files that still have their own checksum.
@@ -120,10 +131,10 @@ class Dataset:
             return
         with suppress(tarfile.TarError, EOFError, OSError):
             for file, data in tar_files(path.read_bytes()):
-                stem, _, extension = file.partition(".")
+                stem = file.partition(".")[0]
                 trusted = not digests or hashlib.sha256(data).hexdigest() == digests.get(file)
-                if trusted and stem.isdecimal() and extension == self.plan.spec.format:
-                    write_atomically(self.spooled(int(stem)), data)
+                if trusted and stem.isdecimal() and (path := self.spool / file) in self.files(int(stem)):
+                    write_atomically(path, data)
 
     def _held(self, name: str) -> set[int]:
         """Indices of the samples in a shard on disk."""
@@ -213,22 +224,25 @@ def tar_files(data: bytes) -> Iterator[tuple[str, bytes]]:
                 yield member.name, tar.extractfile(member).read()
 
 
-def is_whole(data: bytes, image_format: str) -> bool:
-    """Whether an image file has its beginning and its end: enough to tell one that a power cut shortened."""
-    if image_format == "webp":
+def is_whole(data: bytes, file_format: str) -> bool:
+    """Whether an image or a pass has its beginning and its end: enough to tell one that a power cut shortened."""
+    if file_format == "npy":
+        return is_depth(data)
+    if file_format == "webp":
         return data.startswith(b"RIFF") and len(data) == int.from_bytes(data[4:8], "little") + 8
-    start, end = {"jpg": (b"\xff\xd8", b"\xff\xd9"), "png": (b"\x89PNG", b"IEND\xaeB`\x82")}[image_format]
+    start, end = {"jpg": (b"\xff\xd8", b"\xff\xd9"), "png": (b"\x89PNG", b"IEND\xaeB`\x82")}[file_format]
     return data.startswith(start) and data.endswith(end) and len(data) > len(start) + len(end)
 
 
-def tar_bytes(samples: Iterator[tuple[Sample, Path]]) -> bytes:
-    """A POSIX tar in WebDataset convention, `key.jpg` then `key.json` per sample; same input, same bytes."""
+def tar_bytes(samples: Iterator[tuple[Sample, list[Path]]]) -> bytes:
+    """A POSIX tar in WebDataset convention, `key.jpg`, passes, then `key.json` per sample; same input, same bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for sample, image in samples:
+        for sample, files in samples:
             metadata = json.dumps(sample.metadata(), sort_keys=True, ensure_ascii=False).encode()
-            for suffix, data in ((image.suffix, image.read_bytes()), (".json", metadata)):
-                info = tarfile.TarInfo(sample.key + suffix)  # mtime, uid and gid are 0, no names
+            drawn = ((path.name.partition(".")[2], path.read_bytes()) for path in files)
+            for ending, data in (*drawn, ("json", metadata)):
+                info = tarfile.TarInfo(f"{sample.key}.{ending}")  # mtime, uid and gid are 0, no names
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
@@ -246,7 +260,7 @@ def open_dataset(folder: Path, plan: Plan, part: Part | None = None, command: di
             leftover.unlink()
         record = read_json(folder / "dataset.json", {})
         if record:
-            if changed := differences(record.get("spec", {}), plan.spec.to_json()):
+            if changed := differences({**BEFORE_ADDED, **record.get("spec", {})}, plan.spec.to_json()):
                 raise UserError(
                     f"{folder} holds another dataset: its {'; its '.join(changed)}. Use the same options or another "
                     "--out",

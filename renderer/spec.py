@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assets.catalog import Catalog
 from assets.errors import UserError
+from renderer.passes import parse_passes
 
 __version__ = "0.1.0"
 
@@ -16,6 +17,8 @@ SPLITS = ("train", "probe", "val_views", "val")
 DEFAULT_SPLITS = "train=0.6,probe=0.2,val_views=0.05,val=0.15"
 FORMATS = ("jpg", "png", "webp")
 PRESETS = ("fast", "reference")
+#: Fields that were added to the spec, with what they were before: what a dataset.json without them stands for.
+BEFORE_ADDED = {"passes": []}
 MAX_BLOCK = 1000
 
 
@@ -32,6 +35,7 @@ class DatasetSpec:
         splits: split -> exact share as a decimal string ("0.6"); they add up to 1.
         shard_size: samples per full shard.
         format: image file extension.
+        passes: further files of every sample, in the order of renderer.passes.ENDINGS.
     """
 
     seed: int
@@ -42,9 +46,10 @@ class DatasetSpec:
     splits: tuple[tuple[str, str], ...]
     shard_size: int
     format: str
+    passes: tuple[str, ...] = ()
 
     def to_json(self) -> dict:
-        record = asdict(self)
+        record = asdict(self) | {"passes": list(self.passes)}
         record["splits"] = {name: float(share) for name, share in self.splits}
         record["catalog"] = {"id": record.pop("catalog_id"), "hash": record.pop("catalog_hash")}
         return record
@@ -75,7 +80,15 @@ class DatasetSpec:
 
 
 def make_spec(
-    catalog: Catalog, *, seed: int, resolution: int, preset: str, splits: str, shard_size: int, image_format: str
+    catalog: Catalog,
+    *,
+    seed: int,
+    resolution: int,
+    preset: str,
+    splits: str,
+    shard_size: int,
+    image_format: str,
+    passes: str = "",
 ) -> DatasetSpec:
     """Check the user's options and make a spec of them. Raises UserError (exit code 2) naming the option."""
     if not 0 <= seed < 2**64:
@@ -93,6 +106,7 @@ def make_spec(
         splits=parse_splits(splits),
         shard_size=shard_size,
         format=image_format,
+        passes=parse_passes(passes),
     )
 
 

@@ -15,6 +15,7 @@ from assets.errors import UserError
 from renderer.files import read_json
 from renderer.latents import quaternion, sample_latents
 from renderer.parts import homes
+from renderer.passes import ENDINGS, fault
 from renderer.plan import Plan
 from renderer.shards import digests_path, merged, read_digests, tar_files
 from renderer.spec import DatasetSpec
@@ -55,7 +56,7 @@ class Records:
     record: dict  # dataset.json
     spec: DatasetSpec | None
     resolution: int
-    format: str
+    endings: tuple[str, ...]  # of the image's file and of its passes'
     sealed: dict[str, dict]
     quarantined: dict[str, str]
 
@@ -79,7 +80,8 @@ def read_records(folder: Path) -> Records:
         quarantined |= read_json(home / "quarantine.json", {})
     try:
         spec = None if record.get("source") == THREEDIEBENCH else DatasetSpec.from_json(record["spec"])
-        shown = int(record["spec"]["resolution"]), str(record["spec"].get("format", "jpg"))
+        passes = (ENDINGS[name] for name in record["spec"].get("passes", ()))
+        shown = int(record["spec"]["resolution"]), (str(record["spec"].get("format", "jpg")), *passes)
         sealed = merged(folder, [read_json(home / "checksums.json", {}) for home in lists])
         for entry in sealed.values():
             str(entry["sha256"]), int(entry["bytes"]), int(entry["samples"])
@@ -175,18 +177,15 @@ def _damaged_files(folder: Path, name: str, files: dict[str, bytes], shard_is_ri
 
 
 def _wrong_files(records: Records, labels: Labels, decode: Decode, name: str, files: dict[str, bytes]) -> list[Fault]:
-    """Images that are none, and labels that are not what the plan says."""
-    faults, side, count = [], records.resolution, records.sealed[name]["samples"]
-    images = [file for file in files if file.endswith(f".{records.format}")]
-    if len(images) != count:
-        faults.append(Fault(name, f"holds {len(images)} images, checksums.json says {count}"))
-    for image in images:
-        stem = image.partition(".")[0]
-        try:
-            if decode(files[image]) != (side, side):
-                faults.append(Fault(name, f"is not {side} x {side}", image))
-        except Exception as error:
-            faults.append(Fault(name, f"does not decode ({error})", image))
+    """Images and passes that are none, and labels that are not what the plan says."""
+    faults, count = [], records.sealed[name]["samples"]
+    stems = [stem for stem, _, ending in (file.partition(".") for file in files) if ending == records.endings[0]]
+    if len(stems) != count:
+        faults.append(Fault(name, f"holds {len(stems)} images, checksums.json says {count}"))
+    for stem in stems:
+        for file in (f"{stem}.{ending}" for ending in records.endings):
+            if what := fault(file, files.get(file), records.resolution, decode):
+                faults.append(Fault(name, what, file))
         if not labels(files.get(f"{stem}.json", b""), stem, name):
             faults.append(Fault(name, f"is missing or not what sample {stem} must have", f"{stem}.json"))
     return faults

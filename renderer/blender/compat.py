@@ -102,3 +102,19 @@ def import_stl(path: str) -> None:
 def can_import_usd() -> bool:
     """Builds may leave it out (Debian's does)."""
     return bool(getattr(bpy.app.build_options, "usd", False))
+
+
+def set_exr_output(render: bpy.types.RenderSettings) -> None:
+    """Let a scene write all its passes as 32-bit floats into one uncompressed OpenEXR file of a single part."""
+    image = render.image_settings
+    if hasattr(image, "media_type"):  # since 5.0 the kinds of files stand in groups
+        image.media_type = "MULTI_LAYER_IMAGE"
+    image.file_format = "OPEN_EXR_MULTILAYER"
+    image.color_depth, image.exr_codec = "32", "NONE"
+    if hasattr(image, "use_exr_interleave"):  # without it, 5.0 makes every pass a part
+        image.use_exr_interleave = True
+
+
+def object_index_channel() -> str:
+    """Name of the channel of object indices in an OpenEXR file, after the view layer's."""
+    return "IndexOB.X" if bpy.app.version < (5, 0) else "Object Index.X"

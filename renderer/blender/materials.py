@@ -164,6 +164,25 @@ def _see_through(tree: Tree, shaded: Socket, alpha: Socket | float) -> Socket:
     return mix.outputs["Shader"]
 
 
+def cut_out(material: bpy.types.Material) -> bpy.types.Material | None:
+    """A copy of a material of this module that is see-through where that is at most half opaque, and nowhere half.
+
+    None for a material that is opaque all over.
+    """
+    if not any(node.type == "MIX_SHADER" for node in compat.shader_tree(material).nodes):
+        return None
+    copy = material.copy()
+    tree = compat.shader_tree(copy)
+    opaque = next(node for node in tree.nodes if node.type == "MIX_SHADER").inputs["Fac"]
+    step = tree.nodes.new("ShaderNodeMath")
+    step.operation = "GREATER_THAN"
+    step.inputs[0].default_value, step.inputs[1].default_value = opaque.default_value, 0.5
+    if opaque.is_linked:
+        tree.links.new(opaque.links[0].from_socket, step.inputs[0])
+    tree.links.new(step.outputs["Value"], opaque)
+    return copy
+
+
 def _usable(image: bpy.types.Image | None, folder: Path) -> bool:
     """Whether the image can be read, is not too large, and lies inside the model's file or folder."""
     if image is None or not _readable(image, folder):

@@ -26,9 +26,10 @@ import bpy
 
 from assets.catalog import ObjectRef, load_object
 from assets.errors import BadObject, UserError
-from renderer.blender import coverage, engine, importers, scene
+from renderer.blender import coverage, engine, importers, passes, scene
 from renderer.blender.memory import limited_memory
 from renderer.images import without_metadata
+from renderer.passes import ENDINGS, encode
 
 #: Blender's collections of data that imports fill.
 DATA = [name for name, prop in bpy.types.BlendData.bl_rna.properties.items() if prop.type == "COLLECTION"]
@@ -97,12 +98,15 @@ class Worker:
         settings = engine.configure(
             self.stage.scene, config["resolution"], config["preset"], config["format"], config["device"]
         )
+        self.passes = config["passes"]
+        self.pass_stage = passes.build_stage(self.stage) if self.passes else None
         build = bpy.app.build_hash.decode()
         send(events, event="ready", blender=bpy.app.version_string, build=build, engine=settings)
 
     def visit(self, job: dict) -> None:
         """Render all samples of one visit to an object, or report why the object is quarantined."""
-        with purged(self.stage.scene), TemporaryDirectory(dir=self.scratch) as scratch:
+        drawn = [stage.scene for stage in (self.stage, self.pass_stage) if stage]
+        with purged(drawn), TemporaryDirectory(dir=self.scratch) as scratch:
             started = time.perf_counter()
             try:
                 notes = self._show(ObjectRef(**job["object"]), Path(scratch))
@@ -134,13 +138,15 @@ class Worker:
             if ref.id not in self.seen:
                 coverage.check_coverage(self.booth, self.stage.subject, scratch)
                 self.seen.add(ref.id)
+            if self.pass_stage:
+                passes.put_on_stage(self.pass_stage, self.stage)
         # This object's faults; a full disk is not.
         except (RuntimeError, MemoryError, FileNotFoundError, PermissionError) as error:
             raise BadObject(f"cannot be shown: {str(error).strip()}") from error
         return notes
 
     def _render(self, index: int, latents: dict[str, float]) -> None:
-        """Render one sample to SPOOL/{index:09d}.{format}; the file appears there whole or not at all."""
+        """Render one sample to SPOOL/{index:09d}.{format}; the file appears there whole or not at all, passes first."""
         scene.pose(self.stage, latents)
         unfinished = self.unfinished / f"{index:09d}.{os.getpid()}.{self.format}"
         self.stage.scene.render.filepath = str(unfinished)
@@ -150,12 +156,21 @@ class Worker:
             unfinished.write_bytes(bytes(1 << 16))  # raises OSError where it is the disk that is full
             raise RuntimeError(f"cannot be rendered: {error}") from error
         unfinished.write_bytes(without_metadata(unfinished.read_bytes(), self.format))
+        if self.pass_stage:
+            self._render_passes(index)
         os.replace(unfinished, self.spool / f"{index:09d}.{self.format}")
+
+    def _render_passes(self, index: int) -> None:
+        drawn = passes.draw(self.pass_stage, self.stage, self.scratch / f"passes.{os.getpid()}.exr")
+        for name in self.passes:
+            unfinished = self.unfinished / f"{index:09d}.{os.getpid()}.{ENDINGS[name]}"
+            unfinished.write_bytes(encode(name, drawn[name]))
+            os.replace(unfinished, self.spool / f"{index:09d}.{ENDINGS[name]}")
 
 
 @contextmanager
-def purged(scene: bpy.types.Scene) -> Iterator[None]:
-    """Free everything that was added to Blender meanwhile, and what Cycles remembers of it."""
+def purged(scenes: list[bpy.types.Scene]) -> Iterator[None]:
+    """Free everything that was added to Blender meanwhile, and what Cycles remembers of it in each of `scenes`."""
     before = {name: set(getattr(bpy.data, name)) for name in DATA}
     try:
         yield
@@ -164,8 +179,9 @@ def purged(scene: bpy.types.Scene) -> Iterator[None]:
         bpy.data.batch_remove(added)
         # Cycles keeps its own scene from render to render, which is fast, but nothing of it may outlive the object:
         # memory would grow, and images would depend on what came before. Switching the option off frees it.
-        scene.render.use_persistent_data = False
-        scene.render.use_persistent_data = True
+        for scene in scenes:
+            scene.render.use_persistent_data = False
+            scene.render.use_persistent_data = True
 
 
 if __name__ == "__main__":

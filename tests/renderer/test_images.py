@@ -1,4 +1,4 @@
-"""Stripping metadata keeps every pixel and drops every comment."""
+"""Stripping metadata keeps every pixel and drops every comment; arrays become PNGs that others read."""
 
 import io
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from renderer.images import without_metadata
+from renderer.images import png, without_metadata
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 17, 3), dtype=np.uint8)
 
@@ -52,3 +52,11 @@ def test_other_files_are_refused(image_format):
 def test_jpeg_without_a_picture_is_refused():
     with pytest.raises(ValueError, match="without a picture"):
         without_metadata(encode(format="JPEG")[:40], "jpg")
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (1, 1)])
+def test_png_is_read_by_others_as_it_was(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    picture = Image.open(io.BytesIO(png(pixels)))
+    assert picture.mode == ("L" if len(shape) == 2 else "RGB")
+    np.testing.assert_array_equal(np.asarray(picture), pixels)

@@ -29,10 +29,11 @@ def test_shards_hold_every_sample_with_its_latents(whole):
         assert Path(sample["__url__"]).name.startswith(labels["split"] + "-")
 
 
-def test_hugging_face_reads_every_split(whole):
+def test_hugging_face_reads_every_split(whole, tmp_path):
     import datasets
 
-    loaded = datasets.load_dataset(str(whole))
+    # Its common cache knows folders by their last name and shards by theirs: another test's dataset would be read.
+    loaded = datasets.load_dataset(str(whole), cache_dir=str(tmp_path))
     assert {name: len(part) for name, part in loaded.items()} == {"train": 36, "probe": 12, "val_views": 3, "val": 9}
     first = loaded["val_views"][0]
     assert first["json"]["split"] == "val_views" and first["jpg"].size == (32, 32)
@@ -144,7 +145,7 @@ def test_ctrl_c_inside_debians_blender(tmp_path):
     assert sum(s["samples"] for s in sealed.values()) >= 12  # what is there can be worked with
     import datasets
 
-    assert datasets.load_dataset(str(out))["train"][0]["jpg"].size == (32, 32)
+    assert datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))["train"][0]["jpg"].size == (32, 32)
 
 
 @needs_blender

@@ -81,7 +81,8 @@ def test_shortened_images_are_not_whole(image_format):
 def test_tars_are_reproducible(grey_plan, tmp_path):
     image = tmp_path / "000000000.jpg"
     image.write_bytes(b"x")
-    assert tar_bytes(iter([(grey_plan.sample(0), image)])) == tar_bytes(iter([(grey_plan.sample(0), image)]))
+    sample = grey_plan.sample(0)
+    assert tar_bytes(iter([(sample, [image])])) == tar_bytes(iter([(sample, [image])]))
 
 
 @pytest.mark.parametrize("damage", ["{", "[1]", ""])

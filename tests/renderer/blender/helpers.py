@@ -53,7 +53,7 @@ class Worker:
         self.spool, self.unfinished, scratch = folder / "spool", folder / "unfinished", folder / "scratch"
         for made in (self.spool, self.unfinished, scratch):
             made.mkdir(parents=True, exist_ok=True)
-        defaults = {"resolution": RESOLUTION, "preset": "fast", "format": "png", "device": "cpu"}
+        defaults = {"resolution": RESOLUTION, "preset": "fast", "format": "png", "device": "cpu", "passes": []}
         folders = {"spool": str(self.spool), "unfinished": str(self.unfinished), "scratch": str(scratch)}
         settings = {**defaults, **config, **folders}
         (folder / "config.json").write_text(json.dumps(settings))
