@@ -27,8 +27,9 @@ if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` kn
 
 from assets.catalog import Catalog, load_catalog
 from assets.errors import UserError
-from renderer import card, croissant, parts, slurm
+from renderer import card, croissant, estimate, parts, slurm
 from renderer.command import find_blender
+from renderer.estimate import Stopwatch
 from renderer.files import flocked, read_json, write_json
 from renderer.health import Recycling
 from renderer.parts import parse_part
@@ -41,8 +42,9 @@ from renderer.spec import DEFAULT_SPLITS, FORMATS, PRESETS, DatasetSpec, __versi
 
 DEFAULT_OUT = Path("data/gr3d")
 DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi")
-#: Bytes of a 64 x 64 JPEG render with its metadata in a tar, measured; grows about linearly with the pixels.
-BYTES_PER_PIXEL, BYTES_PER_SAMPLE = 0.35, 2600
+
+#: Draws all that is missing in a run; the list holds the signals so far. Returns whether they stopped it.
+Draw = Callable[["Run", list[int]], bool]
 
 RECYCLING = Recycling()
 #: What the report of a run that joins parts does not repeat of theirs.
@@ -100,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--part", metavar="K/P", help="draw only part K of P of the shards; without it, join all parts")
     slurm.add_options(p)
-    p.add_argument("--dry-run", action="store_true", help="say what would be rendered, and stop")
+    p.add_argument("--dry-run", action="store_true", help="draw a little, elsewhere; say what all of it would take")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return p
@@ -149,11 +151,19 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
     if cluster and not options.dry_run:
         return submit(options, plan, cluster)
     say(f"objects: {catalog.source}, {len(catalog.objects)} ({len(catalog.left_out)} left out by its rules)")
-    if options.dry_run:
-        counts = dry_run(plan, options.n)
-        print(json.dumps(counts) if options.json else "\n".join(f"{name}: {value}" for name, value in counts.items()))
-        return 0
     command = find_blender(options.blender)
+
+    def draw(run: Run, stops: list[int]) -> bool:
+        return run.draw(command, workers, options.device, stops)
+
+    if options.dry_run:
+        say(f"dry run: {workers} worker{'s' if workers > 1 else ''} of {command[0]} draw a little of it, elsewhere")
+        told = dry_run(plan, options.n, part, workers, draw)
+        if told is None:
+            say("stopped")
+            return 1
+        print(json.dumps(told) if options.json else estimate.text(told))
+        return 0
     where = f"part {part} of {options.out}" if part else f"{options.out}"
     say(f"blender: {command[0]}; {workers} worker{'s' if workers > 1 else ''}; into {where}")
     try:
@@ -170,7 +180,7 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
             report = read_json(dataset.home / "report.json", {})
             print(json.dumps(report) if options.json else f"{where}: complete, nothing is left to render")
             return 0
-        stopped = run.draw(command, workers, options.device, stops)
+        stopped = draw(run, stops)
         report = run.report(workers)
         if part is None:
             card.write(options.out, plan, report, dataset.sealed)
@@ -234,17 +244,28 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def dry_run(plan: Plan, n: int) -> dict[str, str]:
-    """What a run would render, in words."""
-    shards = plan.shards(n)
-    size = n * (BYTES_PER_PIXEL * plan.spec.resolution**2 + BYTES_PER_SAMPLE)
-    counts = {"images": f"{n} of {plan.spec.resolution} x {plan.spec.resolution}, about {size / 1e6:.0f} MB as jpg"}
-    for pool in plan.pools:
-        for split in pool.splits:
-            mine = [members for name, members in shards.items() if name.rpartition("-")[0] == split]
-            images = sum(map(len, mine))
-            counts[split] = f"{images} images in {len(mine)} shards, {len(pool.objects)} objects to choose from"
-    return counts
+def dry_run(plan: Plan, n: int, part: parts.Part | None, workers: int, draw: Draw) -> dict | None:
+    """Measure a little of what a run would draw, in a temporary folder.
+
+    Returns what estimate.estimate makes of it; None if a signal stopped it. Raises UserError as the run would.
+    """
+    with stop_on_signals() as stops, tempfile.TemporaryDirectory(prefix="gr3d-dry-run-") as folder:
+        dataset = open_dataset(Path(folder), plan)
+        if part:
+            shards = plan.parts(n, part.count)[part.number - 1]
+            asked, visits = estimate.extent_of(shards), dataset.visits(shards)
+        else:
+            asked, visits = estimate.extent(plan, n), plan.visits(n)
+        sampled = estimate.choose(visits, sum(asked.images.values()), workers)
+        watch = Stopwatch({visit.indices[0] for visit in sampled.visits}, stops)
+        run = Run(dataset, sampled.shards(plan), counts=watch.counts, progress=watch)
+        draw(run, stops)
+        if any(stop != estimate.TIME_IS_UP for stop in stops):
+            return None
+        if not run.counts.rendered:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in dataset.quarantined.items())
+            raise UserError(f"no object of the probe can be used: {reasons}")
+        return estimate.estimate(plan, asked, watch.probe(sampled, dataset), workers)
 
 
 @dataclass
@@ -257,7 +278,7 @@ class Run:
     counts: Counts = field(default_factory=Counts)
     engine: dict = field(default_factory=dict)
     start_seconds: float = 0.0  # until the first worker was ready
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress | Stopwatch = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
         self.dataset.sweep(self.shards)

@@ -99,13 +99,6 @@ def test_bad_options_are_one_clear_line(tmp_path, options, says):
     assert "Traceback" not in refused.stderr
 
 
-def test_dry_run_renders_nothing(tmp_path):
-    done = run(tmp_path / "data", 2000, "--dry-run")
-    assert done.returncode == 0
-    assert "train: 1200 images in 60 shards" in done.stdout
-    counts = json.loads(run(tmp_path / "data", 2000, "--dry-run", "--json").stdout)
-    assert counts["val"].startswith("300 images in 15 shards")
-    assert not (tmp_path / "data").exists()
 
 
 @needs_blender
