@@ -2,7 +2,7 @@
 
 Not with the image in one render: an image's samples are spread over each pixel and its neighbours, and Cycles takes
 the value of a pass from one of them, up to a pixel off: 0.02 in the floor's depth at 128 x 128. A second scene that
-shares the stage's objects draws one sample a pixel at its centre, without lights, in a twentieth of the image's time;
+shares the stage's objects draws one sample a pixel at its centre, without lights (what that costs: docs/passes.md);
 and it leaves the image's scene alone: with passes or without, images have the same bytes.
 """
 
