@@ -152,20 +152,29 @@ class Worker:
         self.stage.scene.render.filepath = str(unfinished)
         try:
             bpy.ops.render.render(write_still=True)
+            drawn = self._draw_passes()
         except RuntimeError as error:
-            unfinished.write_bytes(bytes(1 << 16))  # raises OSError where it is the disk that is full
+            self._raise_if_disk_is_full()
             raise RuntimeError(f"cannot be rendered: {error}") from error
         unfinished.write_bytes(without_metadata(unfinished.read_bytes(), self.format))
-        if self.pass_stage:
-            self._render_passes(index)
+        for ending, data in drawn.items():
+            aside = unfinished.with_suffix(f".{ending}")
+            aside.write_bytes(data)
+            os.replace(aside, self.spool / f"{index:09d}.{ending}")
         os.replace(unfinished, self.spool / f"{index:09d}.{self.format}")
 
-    def _render_passes(self, index: int) -> None:
+    def _draw_passes(self) -> dict[str, bytes]:
+        """The files of the passes that are asked for, by their endings."""
+        if self.pass_stage is None:
+            return {}
         drawn = passes.draw(self.pass_stage, self.stage, self.scratch / f"passes.{os.getpid()}.exr")
-        for name in self.passes:
-            unfinished = self.unfinished / f"{index:09d}.{os.getpid()}.{ENDINGS[name]}"
-            unfinished.write_bytes(encode(name, drawn[name]))
-            os.replace(unfinished, self.spool / f"{index:09d}.{ENDINGS[name]}")
+        return {ENDINGS[name]: encode(name, drawn[name]) for name in self.passes}
+
+    def _raise_if_disk_is_full(self) -> None:
+        """Raise OSError if there is no room for an image, or for its passes as Blender writes them."""
+        pixels = self.stage.scene.render.resolution_x**2
+        for folder, size in ((self.unfinished, 1 << 16), (self.scratch, 64 * pixels if self.pass_stage else 0)):
+            (folder / f"room.{os.getpid()}").write_bytes(bytes(size))
 
 
 @contextmanager

@@ -99,8 +99,6 @@ def test_bad_options_are_one_clear_line(tmp_path, options, says):
     assert "Traceback" not in refused.stderr
 
 
-
-
 @needs_blender
 def test_inside_debians_blender(tmp_path):
     """The headline command, in a Blender that is not ours."""

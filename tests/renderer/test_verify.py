@@ -62,7 +62,7 @@ def test_wrong_labels_are_named_even_if_the_checksum_is_right(grey, grey_plan, n
     metadata = {**lie.metadata(), name: value}
     object.__setattr__(lie, "metadata", lambda: metadata)
     shown = {i: lie if i == victim else grey_plan.sample(i) for i in members}
-    data = tar_bytes((shown[i], dataset.spooled(i)) for i in grey_plan.tar_order(members))
+    data = tar_bytes((shown[i], dataset.files(i)) for i in grey_plan.tar_order(members))
     (grey / "train-000000.tar").write_bytes(data)
     entry = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "samples": len(members)}
     write_json(grey / "checksums.json", {**dataset.sealed, "train-000000.tar": entry})
