@@ -97,9 +97,10 @@ class Dataset:
         return {i for i in map(int, filter(str.isdecimal, stems)) if i in wanted and self.has_image(i)}
 
     def drop(self, done: Container[int]) -> None:
-        """Clear the spool of the images in `done`: of shards whose run was killed between sealing and clearing."""
+        """Clear the spool of the samples in `done`: of shards whose run was killed between sealing and clearing."""
         for path in list(self.spool.iterdir()):
-            if path.stem.isdecimal() and int(path.stem) in done:
+            stem = path.name.partition(".")[0]
+            if stem.isdecimal() and int(stem) in done:
                 path.unlink(missing_ok=True)
 
     def quarantine(self, object_id: str, reason: str) -> None:
