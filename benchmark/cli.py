@@ -97,7 +97,7 @@ def verify(
     left, differing, mended = [str(fault) for fault in faults], [], []
     if repair and faults:
         click.echo("\n".join(left), err=True)
-        means = again.means(records, blender, renderer.render.worker_count(workers))
+        means = again.means(records, blender, workers)
         failures = again.repair(records, plan, faults, means)
         left = [str(fault) for fault in faults if not fault.broken] + failures
         mended = sorted(
@@ -105,7 +105,7 @@ def verify(
         )
         records = check.read_records(data)
     if rerender:
-        means = again.means(records, blender, renderer.render.worker_count(workers))
+        means = again.means(records, blender, workers)
         differing = again.rerender(records, plan, rerender, seed, means)
     if as_json:
         listed = [asdict(fault) for fault in faults]
@@ -262,10 +262,10 @@ def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | No
     from renderer.spec import catalog_id
 
     sheet = sheet or Path(f"{slug(catalog_id(catalog)) or 'objects'}-check.png")
+    command = find_blender(blender)
+    _, seats = renderer.render.give_devices(command, "cycles", "cpu", workers, None)
     with tempfile.TemporaryDirectory(prefix="gr3d-") as scratch:
-        verdicts = check_objects(
-            catalog.objects, find_blender(blender), renderer.render.worker_count(workers), Path(scratch)
-        )
+        verdicts = check_objects(catalog.objects, command, seats, Path(scratch))
         check_sheet([Cell(v.object.id, v.thumbnail, v.reason) for v in verdicts], sheet)
     quarantined = {v.object.id: v.reason for v in verdicts if v.reason}
     if as_json:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from assets.catalog import ObjectRef
 from assets.errors import UserError
+from renderer.devices import Seat
 from renderer.health import Recycling
 from renderer.plan import Sample, Visit
 from renderer.pool import Counts, Limits, Pool
@@ -43,12 +44,14 @@ class Verdict:
     thumbnail: Path | None  # PNG of THUMBNAIL x THUMBNAIL pixels; None without one
 
 
-def check_objects(objects: Sequence[ObjectRef], command: list[str], workers: int, folder: Path) -> list[Verdict]:
+def check_objects(
+    objects: Sequence[ObjectRef], command: list[str], seats: Sequence[Seat], folder: Path
+) -> list[Verdict]:
     """A verdict for each object, in their order. Thumbnails are written to `folder`, which the caller removes.
 
     Args:
         command: from `renderer.command.find_blender`.
-        workers: number of processes.
+        seats: one for each worker.
 
     Says on stderr how far it is. Raises UserError (exit code 1) if Blender does not start, or a signal stops it.
     """
@@ -63,11 +66,12 @@ def check_objects(objects: Sequence[ObjectRef], command: list[str], workers: int
         plan=check,
         command=command,
         config=config,
-        workers=min(workers, len(objects)),
+        seats=seats[: len(objects)],
         logs=folder,
         limits=Limits(),
+        start_advice="",
         recycling=Recycling(),
-        on_ready=lambda message: say(f"Blender {message['blender']}, {workers} workers"),
+        on_ready=lambda message: say(f"Blender {message['blender']}, {len(seats)} workers"),
         on_rendered=check.rendered,
         on_quarantine=check.quarantine,
         on_tick=check.progress,

@@ -1,6 +1,7 @@
 """Which Blender draws: a program, or a Python that has Blender as its module bpy; and how a worker in it is started."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ WORKER = Path(__file__).parent / "blender" / "worker.py"
 
 #: Seconds that a program given as --blender may take to say what it is.
 VERSION_LIMIT = 60
+#: Seconds that Blender may take to list its devices: oneAPI compiles its kernels when it first meets a GPU.
+DEVICES_LIMIT = 300
 
 
 def find_blender(asked: str | None) -> list[str]:
@@ -42,6 +45,34 @@ def find_blender(asked: str | None) -> list[str]:
 def worker_environment() -> dict[str, str]:
     """The environment of a worker: a virtual environment's modules would be wrong for a Blender with its own Python."""
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+def ask_devices(command: list[str]) -> dict[str, list[str]]:
+    """GPU type -> names of its devices, as Blender lists them in a process of its own: drivers can crash or hang it.
+
+    Raises UserError (exit code 1) if it dies of that or takes too long.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as answer:
+        try:
+            done = subprocess.run(
+                [*command, "--fd-out", str(writing), "--devices"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[writing],
+                env=worker_environment(),
+                timeout=DEVICES_LIMIT,
+            )
+        except subprocess.TimeoutExpired:
+            how = f"said nothing for {DEVICES_LIMIT} s"
+        else:
+            how = f"ended with status {done.returncode}"
+        finally:
+            os.close(writing)
+        if lines := answer.read().splitlines():
+            return json.loads(lines[0])["found"]
+    raise UserError(f"Blender ({command[0]}) {how} when asked for its GPUs; repair their driver, or use --device cpu")
 
 
 def _with_blender(program: str) -> list[str]:

@@ -1,10 +1,10 @@
 """Starts, feeds and watches the worker processes that draw with Blender. Never imports bpy.
 
-A worker is one single-threaded Blender pinned to one core: on CPUs two of them draw half as much again as one
-with two threads. Supervisor and worker talk JSON lines over two pipes of their own (Blender prints to the standard
-streams as it likes; those go to a log). A worker that dies, or that says nothing for longer than its step may take,
-is killed and replaced; its visit is given out again without the images that are already there. An object that
-brings workers down again and again is quarantined (see renderer/health.py).
+On CPUs a worker is one single-threaded Blender pinned to one core: two of them draw half as much again as one with two
+threads. On GPUs see renderer/devices.py. Supervisor and worker talk JSON lines over two pipes of their own (Blender
+prints to the standard streams as it likes; those go to a log). A worker that dies, or that says nothing for longer than
+its step may take, is killed and replaced; its visit is given out again without the images that are already there. An
+object that brings workers down again and again is quarantined (see renderer/health.py).
 """
 
 import ctypes
@@ -16,13 +16,14 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from assets.errors import UserError
 from renderer.command import worker_environment
+from renderer.devices import Seat
 from renderer.health import Blame, Memory, Recycling
 from renderer.plan import Plan, Visit
 
@@ -71,7 +72,7 @@ class Place:
     """Where in the pool a worker works, and its successors after it."""
 
     number: int
-    core: int | None
+    seat: Seat
     log: Path
 
 
@@ -93,10 +94,11 @@ class Worker:
         to_worker_read, to_worker_write = os.pipe()
         from_worker_read, from_worker_write = os.pipe()
         arguments = ["--fd-in", str(to_worker_read), "--fd-out", str(from_worker_write), "--config", str(config)]
+        arguments += ["--device-number", str(place.seat.number), "--threads", str(place.seat.threads)]
         mine = usable_cores()
         try:
-            if place.core is not None:
-                os.sched_setaffinity(0, {place.core})  # inherited by the child, before any of its threads starts
+            if place.seat.core is not None:
+                os.sched_setaffinity(0, {place.seat.core})  # inherited by the child, before any of its threads starts
             with place.log.open("ab") as output:
                 self.process = subprocess.Popen(
                     [*command, *arguments],
@@ -104,12 +106,13 @@ class Worker:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     pass_fds=(to_worker_read, from_worker_write),
-                    env={**worker_environment(), "TMPDIR": str(config.parent)},  # goes with the run, even if killed
+                    # What it leaves in TMPDIR goes with the run, even if it is killed.
+                    env={**worker_environment(), "TMPDIR": str(config.parent), **place.seat.environment},
                     preexec_fn=_die_with(os.getpid()),
                     start_new_session=True,  # Ctrl-C in the terminal is the supervisor's to handle
                 )
         finally:
-            if place.core is not None:
+            if place.seat.core is not None:
                 os.sched_setaffinity(0, mine)
             os.close(to_worker_read)
             os.close(from_worker_write)
@@ -185,15 +188,16 @@ def _die_with(supervisor: int) -> Callable[[], None] | None:
 
 @dataclass
 class Pool:
-    """Draws visits with `workers` processes.
+    """Draws visits with a worker process on each seat.
 
     Args:
         plan: where samples come from.
         command: from `find_blender`.
         config: the worker's configuration file (see renderer/blender/worker.py).
-        workers: number of processes.
+        seats: one for each worker.
         logs: folder for the workers' logs.
         limits: how long each step may take.
+        start_advice: what to say where no worker starts.
         recycling: when a worker is replaced though nothing is wrong with it.
         on_ready: called with the first worker's "ready" message; may raise to end the run.
         on_rendered: called with the index of each image, which is in the spool by then.
@@ -205,9 +209,10 @@ class Pool:
     plan: Plan
     command: list[str]
     config: Path
-    workers: int
+    seats: Sequence[Seat]
     logs: Path
     limits: Limits
+    start_advice: str
     recycling: Recycling
     on_ready: Callable[[dict], None]
     on_rendered: Callable[[int], None]
@@ -226,11 +231,9 @@ class Pool:
         self._drawn: Counter[int] = Counter()  # images by place
         self._failed_starts, self._greeted, self._closing = 0, False, False
         self._selector = selectors.DefaultSelector()
-        cores = usable_cores()
-        pinned = hasattr(os, "sched_setaffinity") and self.workers <= len(cores)
         try:
-            for number in range(self.workers):
-                self._start(Place(number, cores[number] if pinned else None, self.logs / f"worker-{number}.log"))
+            for number, seat in enumerate(self.seats):
+                self._start(Place(number, seat, self.logs / f"worker-{number}.log"))
             while self._selector.get_map() and not stopping():
                 self._listen_to_all()
             if self._selector.get_map():
@@ -367,10 +370,9 @@ class Pool:
             self._failed_starts += 1
             works = self._greeted or "SIGKILL" in how
             allowed = KILLED_STARTS_ALLOWED if works and not hung else START_FAILURES_ALLOWED
-            if self._failed_starts >= allowed * self.workers:
-                raise UserError(
-                    f"Blender does not start ({self.command[0]}: {how}); its output is in {worker.place.log}"
-                )
+            if self._failed_starts >= allowed * len(self.seats):
+                blender = f"Blender does not start ({self.command[0]}: {how})"
+                raise UserError(f"{blender}; its output is in {worker.place.log}{self.start_advice}")
         if worker.visit and worker.todo:
             culprit = worker.visit.object.id
             step = worker.todo[0] if worker.drawing else None

@@ -18,7 +18,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,8 +27,8 @@ if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` kn
 
 from assets.catalog import Catalog, load_catalog
 from assets.errors import UserError
-from renderer import card, croissant, estimate, parts, slurm
-from renderer.command import find_blender
+from renderer import card, croissant, devices, estimate, parts, slurm
+from renderer.command import ask_devices, find_blender
 from renderer.estimate import Stopwatch
 from renderer.files import flocked, read_json, write_json
 from renderer.health import Recycling
@@ -38,10 +38,9 @@ from renderer.plan import Plan, Visit
 from renderer.pool import Counts, Limits, Pool, usable_cores
 from renderer.progress import Progress, Standing, duration
 from renderer.shards import Dataset, open_dataset, stamp_blender
-from renderer.spec import DEFAULT_SPLITS, FORMATS, PRESETS, DatasetSpec, __version__, make_spec
+from renderer.spec import DEFAULT_SPLITS, ENGINES, FORMATS, PRESETS, DatasetSpec, __version__, make_spec
 
 DEFAULT_OUT = Path("data/gr3d")
-DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "metal", "oneapi")
 
 #: Draws all that is missing in a run; the list holds the signals so far. Returns whether they stopped it.
 Draw = Callable[["Run", list[int]], bool]
@@ -49,6 +48,13 @@ Draw = Callable[["Run", list[int]], bool]
 RECYCLING = Recycling()
 #: What the report of a run that joins parts does not repeat of theirs.
 NOT_JOINED = ("gr3d", "part", "parts", "notes", "quarantined", "left_out_by_source", "rss_mb")
+
+#: Seconds that EEVEE may take to compile its shaders, which software OpenGL does for minutes when it first meets them.
+EEVEE_START = 1800
+NO_OPENGL = (
+    ". EEVEE needs OpenGL 4.3: a GPU's driver, or Mesa's software (Debian: apt-get install libegl1 libgl1-mesa-dri); "
+    "or use --engine cycles"
+)
 
 EXAMPLE = """examples:
   gr3d render --n 2000 --out data/chairs --objects sweethome3d:chair,sofa
@@ -82,8 +88,12 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--categories", type=Path, metavar="CSV", help="categories of a folder's models (docs/objects.md)")
     p.add_argument("--resolution", type=int, default=128, metavar="PIXELS", help="side of the square images (128)")
-    p.add_argument("--workers", default="auto", metavar="W", help="worker processes (auto: one per core)")
-    p.add_argument("--device", choices=DEVICES, default="auto", help="what Cycles renders on (auto)")
+    p.add_argument("--workers", default="auto", metavar="W", help="worker processes (auto: one per core, or per GPU 2)")
+    p.add_argument("--workers-per-device", type=int, metavar="W", help="worker processes per GPU (2)")
+    p.add_argument(
+        "--device", choices=("auto", *devices.DEVICES), default="auto", help="what Cycles draws on (auto: a GPU if any)"
+    )
+    p.add_argument("--engine", choices=ENGINES, default="cycles", help="Blender's engine (cycles)")
     p.add_argument("--preset", choices=PRESETS, default="fast", help="quality against speed (fast)")
     p.add_argument("--seed", type=int, default=0, help="decides every draw (0)")
     p.add_argument("--splits", default=DEFAULT_SPLITS, metavar="SHARES", help=f"({DEFAULT_SPLITS})")
@@ -133,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
 def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalog], Plan] = Plan) -> int:
     if options.n < 1:
         raise UserError(f"--n {options.n}: must be at least 1", exit_code=2)
-    workers = worker_count(options.workers)
+    devices.check(options.engine, options.device, options.workers, options.workers_per_device)
     cluster = slurm.check(options)
     part = parse_part(options.part) if options.part else None
     catalog = load_catalog(options.objects, models_root(), options.categories)
@@ -146,26 +156,30 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
         shard_size=options.shard_size,
         image_format=options.format,
         passes=options.passes,
+        engine=options.engine,
     )
     plan = make_plan(spec, catalog)
     if cluster and not options.dry_run:
         return submit(options, plan, cluster)
     say(f"objects: {catalog.source}, {len(catalog.objects)} ({len(catalog.left_out)} left out by its rules)")
     command = find_blender(options.blender)
+    choice, seats = give_devices(command, options.engine, options.device, options.workers, options.workers_per_device)
+    drawn_on = f"{choice.device} ({choice.why}: {', '.join(choice.names)})"
+    with_what = f"{command[0]}; {len(seats)} worker{'s' if len(seats) > 1 else ''} on {drawn_on}"
 
     def draw(run: Run, stops: list[int]) -> bool:
-        return run.draw(command, workers, options.device, stops)
+        return run.draw(command, choice.device, seats, stops)
 
     if options.dry_run:
-        say(f"dry run: {workers} worker{'s' if workers > 1 else ''} of {command[0]} draw a little of it, elsewhere")
-        told = dry_run(plan, options.n, part, workers, draw)
+        say(f"blender: {with_what} draw a little of it, elsewhere (dry run)")
+        told = dry_run(plan, options.n, part, len(seats), draw)
         if told is None:
             say("stopped")
             return 1
         print(json.dumps(told) if options.json else estimate.text(told))
         return 0
     where = f"part {part} of {options.out}" if part else f"{options.out}"
-    say(f"blender: {command[0]}; {workers} worker{'s' if workers > 1 else ''}; into {where}")
+    say(f"blender: {with_what}; into {where}")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -181,7 +195,7 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
             print(json.dumps(report) if options.json else f"{where}: complete, nothing is left to render")
             return 0
         stopped = draw(run, stops)
-        report = run.report(workers)
+        report = run.report(choice, len(seats))
         if part is None:
             card.write(options.out, plan, report, dataset.sealed)
         write_json(dataset.home / "report.json", report)  # last: it says that the rest is there
@@ -223,12 +237,23 @@ def models_root() -> Path:
     return Path.cwd() if (Path.cwd() / "assets" / "models").is_dir() else ROOT
 
 
-def worker_count(text: str) -> int:
-    if text == "auto":
-        return len(usable_cores())
-    if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise UserError(f"--workers {text}: give a number from 1 to 1024, or auto", exit_code=2)
-    return int(text)
+def give_devices(
+    command: list[str], engine: str, device: str, workers: str, per_device: int | None
+) -> tuple[devices.Choice, list[devices.Seat]]:
+    """What a run draws on, and what each of its workers is given; the options are those of the command line.
+
+    Raises UserError (exit code 2) for options that contradict each other, and for a device that is not there.
+    """
+    devices.check(engine, device, workers, per_device)
+    if engine == "eevee":
+        choice = devices.Choice(devices.OPENGL, ("OpenGL",), "EEVEE's")
+    elif devices.must_ask(device):
+        choice = devices.choose(device, ask_devices(command))
+    else:
+        choice = devices.choose(device, {})
+    cores = usable_cores()
+    count = devices.worker_count(choice, workers, per_device, len(cores))
+    return choice, devices.seats(choice, count, cores, os.environ)
 
 
 def check_writable(folder: Path) -> None:
@@ -311,7 +336,7 @@ class Run:
         described = self.dataset.part or ((folder / croissant.FILE).exists() and not parts.homes(folder))
         return bool(not self._members and reported and described)
 
-    def draw(self, command: list[str], workers: int, device: str, stops: list[int]) -> bool:
+    def draw(self, command: list[str], device: str, seats: Sequence[devices.Seat], stops: list[int]) -> bool:
         """Render and seal all that is missing. Returns whether `stops` (signals so far) stopped it before the end."""
         for name, absent in self._absent.items():
             if not absent:
@@ -333,6 +358,7 @@ class Run:
                         "format": spec.format,
                         "passes": spec.passes,
                         "device": device,
+                        "engine": spec.engine,
                         "spool": str(self.dataset.spool.resolve()),
                         "unfinished": unfinished,
                         "scratch": str(scratch),
@@ -343,9 +369,10 @@ class Run:
                 plan=self.dataset.plan,
                 command=command,
                 config=config,
-                workers=workers,
+                seats=seats,
                 logs=self.dataset.desk,
                 limits=limits(spec),
+                start_advice=NO_OPENGL if spec.engine == "eevee" else "",
                 recycling=RECYCLING,
                 on_ready=self._ready,
                 on_rendered=self._image,
@@ -420,7 +447,7 @@ class Run:
             quarantined=len(self.dataset.quarantined),
         )
 
-    def report(self, workers: int) -> dict:
+    def report(self, choice: devices.Choice, workers: int) -> dict:
         """What this run did and what the dataset, or its part, holds now: the content of report.json."""
         seconds = time.monotonic() - self.started
         asked = sum(map(len, self.shards.values()))
@@ -449,6 +476,7 @@ class Run:
             "import_seconds": round(self.counts.import_seconds, 2),
             "frame_seconds": round(self.counts.frame_seconds, 2),
             "workers": workers,
+            "device": asdict(choice),
             "engine": self.engine,
             "cpu": cpu_name(),
             "parts": {name: {k: v for k, v in r.items() if k not in NOT_JOINED} for name, r in joined.items()},
@@ -486,6 +514,9 @@ def scratch_folder(home: Path) -> Iterator[Path]:
 def limits(spec: DatasetSpec) -> Limits:
     """How long a frame may take before its worker counts as hung: generous, since a slow machine is no fault."""
     pixels = (spec.resolution / 128) ** 2
+    if spec.engine == "eevee":
+        frame = EEVEE_START + (1800.0 if spec.preset == "reference" else 300.0) * pixels
+        return Limits(start=EEVEE_START, frame=frame)
     return Limits(frame=max(120.0, (1800.0 if spec.preset == "reference" else 30.0) * pixels))
 
 

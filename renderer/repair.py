@@ -10,25 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets.errors import UserError
-from renderer import parts
+from renderer import devices, parts
 from renderer.command import find_blender
 from renderer.files import read_json
 from renderer.plan import Plan
-from renderer.render import Run, cpu_name, stop_on_signals
+from renderer.render import Run, cpu_name, give_devices, stop_on_signals
 from renderer.shards import DIGESTS, Dataset, open_dataset, read_digests, tar_files, write_digests
 from renderer.verify import Fault, Records
 
 
 @dataclass(frozen=True)
 class Means:
-    """With what to draw: the command of a worker, and how many of them."""
+    """With what to draw: the command of a worker, and how many of them (`--workers`)."""
 
     command: list[str]
-    workers: int
+    workers: str
 
 
-def means(records: Records, blender: str | None, workers: int) -> Means:
+def means(records: Records, blender: str | None, workers: str) -> Means:
     """The Blender that `blender` (--blender) names, else the one that the dataset was drawn with."""
+    devices.check("cycles", "auto", workers, None)
     return Means(find_blender(blender or records.record.get("command", {}).get("blender")), workers)
 
 
@@ -134,7 +135,9 @@ def choose(records: Records, count: int, seed: int) -> tuple[dict[str, list[int]
 
 def _draw(run: Run, records: Records, drawn_with: Means, stops: list[int]) -> None:
     device = records.record.get("engine", {}).get("device", "auto")
-    if run.draw(drawn_with.command, drawn_with.workers, device, stops):
+    engine = run.dataset.plan.spec.engine
+    choice, seats = give_devices(drawn_with.command, engine, device, drawn_with.workers, None)
+    if run.draw(drawn_with.command, choice.device, seats, stops):
         raise UserError("stopped; the same command starts again with what is still wrong")
 
 

@@ -318,7 +318,8 @@ def stamp_blender(folder: Path, blender: str, engine: dict, cpu: str) -> None:
                 f"{folder} was begun with Blender {record['blender']}, this is {blender}: the same samples would "
                 "differ. Use that one (--blender PATH) or another --out"
             )
-        drawn = {**engine, **record.get("engine", {}), "device_names": engine["device_names"]}
+        may_differ = {name: engine[name] for name in ("device_names", "threads") if name in engine}
+        drawn = {**engine, **record.get("engine", {}), **may_differ}
         if changed := differences(drawn, engine):
             raise UserError(
                 f"{folder} was begun with another engine: {'; '.join(changed)}: the same samples would differ. "

@@ -17,8 +17,9 @@ SPLITS = ("train", "probe", "val_views", "val")
 DEFAULT_SPLITS = "train=0.6,probe=0.2,val_views=0.05,val=0.15"
 FORMATS = ("jpg", "png", "webp")
 PRESETS = ("fast", "reference")
+ENGINES = ("cycles", "eevee")
 #: Fields that were added to the spec, with what they were before: what a dataset.json without them stands for.
-BEFORE_ADDED = {"passes": []}
+BEFORE_ADDED = {"passes": [], "engine": "cycles"}
 MAX_BLOCK = 1000
 
 
@@ -36,6 +37,7 @@ class DatasetSpec:
         shard_size: samples per full shard.
         format: image file extension.
         passes: further files of every sample, in the order of renderer.passes.ENDINGS.
+        engine: Blender's engine, "cycles" or "eevee".
     """
 
     seed: int
@@ -47,6 +49,7 @@ class DatasetSpec:
     shard_size: int
     format: str
     passes: tuple[str, ...] = ()
+    engine: str = "cycles"
 
     def to_json(self) -> dict:
         record = asdict(self) | {"passes": list(self.passes)}
@@ -89,6 +92,7 @@ def make_spec(
     shard_size: int,
     image_format: str,
     passes: str = "",
+    engine: str = "cycles",
 ) -> DatasetSpec:
     """Check the user's options and make a spec of them. Raises UserError (exit code 2) naming the option."""
     if not 0 <= seed < 2**64:
@@ -107,6 +111,7 @@ def make_spec(
         shard_size=shard_size,
         format=image_format,
         passes=parse_passes(passes),
+        engine=engine,
     )
 
 

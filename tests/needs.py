@@ -1,5 +1,6 @@
 """Marks for tests that need something a user may not have; .ci/run installs all of it and lets nothing skip."""
 
+import ctypes.util
 import importlib.util
 import os
 import shutil
@@ -11,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 needs_bpy = pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="the bpy wheel is not installed")
 needs_blender = pytest.mark.skipif(shutil.which("blender") is None, reason="no `blender` on the PATH")
+needs_opengl = pytest.mark.skipif(
+    ctypes.util.find_library("EGL") is None, reason="no OpenGL (Debian: libegl1 and libgl1-mesa-dri)"
+)
 #: A Python that has Blender 5.0 as its module bpy: an environment of its own, since one Python holds one bpy.
 BPY5 = os.environ.get("GR3D_BPY5")
 needs_bpy5 = pytest.mark.skipif(

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = {"assets", "renderer", "benchmark"}
-BLENDER = {"bpy", "mathutils", "bmesh", "_cycles", "zstandard"}
+BLENDER = {"bpy", "mathutils", "bmesh", "gpu", "_cycles", "zstandard"}
 SOURCES = sorted(
     path for name in OURS for path in (ROOT / name).rglob("*.py") if ROOT / "assets" / "models" not in path.parents
 )

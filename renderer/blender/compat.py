@@ -118,3 +118,21 @@ def set_exr_output(render: bpy.types.RenderSettings) -> None:
 def object_index_channel() -> str:
     """Name of the channel of object indices in an OpenEXR file, after the view layer's."""
     return "IndexOB.X" if bpy.app.version < (5, 0) else "Object Index.X"
+
+
+def set_denoising_on_gpu(cycles: bpy.types.PropertyGroup, used: bool) -> None:
+    """OpenImageDenoise runs on the GPU where it can since 4.1; before that, on the CPU."""
+    if hasattr(cycles, "denoising_use_gpu"):
+        cycles.denoising_use_gpu = used
+
+
+def eevee() -> str:
+    """EEVEE's name as an engine: rewritten in 4.2, it had another beside the old one's place until 5.0."""
+    known = {item.identifier for item in bpy.types.RenderSettings.bl_rna.properties["engine"].enum_items}
+    return "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in known else "BLENDER_EEVEE"
+
+
+def let_eevee_see_through(material: bpy.types.Material) -> None:
+    """Let EEVEE draw a material's transparency. Before 4.2 it and its shadow are opaque unless told otherwise."""
+    if bpy.app.version < (4, 2):
+        material.blend_method = material.shadow_method = "HASHED"

@@ -1,16 +1,15 @@
-"""Cycles' settings as named presets, the choice of a device, and the one place where they are given to Blender."""
+"""Cycles' and EEVEE's settings as named presets, and the one place where they and the device are given to Blender."""
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import bpy
 
 from assets.errors import UserError
+from renderer import devices
 from renderer.blender import compat
-
-#: Cycles' device types in the order in which `auto` takes them. Their names are Blender's, in lower case.
-DEVICES = ("optix", "cuda", "hip", "oneapi", "metal", "cpu")
+from renderer.spec import ENGINES
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 JPEG_QUALITY = 95
@@ -32,27 +31,11 @@ PRESETS = {
     "reference": Preset(spp=2048, denoise=False),
 }
 
+#: EEVEE's samples smooth edges and soft shadows: no light path is traced.
+EEVEE_SAMPLES = {"fast": 16, "reference": 256}
+
 #: Samples that reach about the quality of 8 denoised ones where Blender was built without OpenImageDenoise.
 SPP_WITHOUT_DENOISER = 32
-
-
-def choose_device(requested: str, available: Collection[str]) -> str:
-    """The device type to render on.
-
-    Args:
-        requested: "auto" (the first of DEVICES that is there) or one of DEVICES.
-        available: the types that have at least one device.
-
-    Raises UserError (exit code 2) for an unknown name and for a device that was asked for and is not there.
-    """
-    if requested == "auto":
-        return next(device for device in DEVICES if device in available or device == "cpu")
-    if requested not in DEVICES:
-        raise UserError(f"--device {requested}: choose auto, {', '.join(DEVICES)}", exit_code=2)
-    if requested != "cpu" and requested not in available:
-        found = ", ".join(device for device in DEVICES if device in available)
-        raise UserError(f"--device {requested}: Blender finds none here (it finds {found}; or use auto)", exit_code=2)
-    return requested
 
 
 def choose_preset(name: str, has_denoiser: bool) -> Preset:
@@ -65,48 +48,106 @@ def choose_preset(name: str, has_denoiser: bool) -> Preset:
     return preset
 
 
-def configure(scene: bpy.types.Scene, resolution: int, preset: str, image_format: str, device: str) -> dict:
-    """Set the scene up for Cycles and return the resolved settings, as reported in a dataset.
+def configure(
+    scene: bpy.types.Scene,
+    resolution: int,
+    preset: str,
+    image_format: str,
+    device: str,
+    *,
+    engine: str = "cycles",
+    number: int = 0,
+    threads: int = 1,
+) -> dict:
+    """Set the scene up and return the resolved settings, as reported in a dataset.
 
-    Raises UserError for an unknown preset, format or device.
+    Args:
+        scene: what is drawn.
+        resolution: side of the images in pixels.
+        preset: a name in PRESETS.
+        image_format: a name in FORMATS.
+        device: Cycles' device type, or "auto"; see renderer/devices.py.
+        engine: "cycles" or "eevee".
+        number: which device of that type, of those that this process sees.
+        threads: how many Blender may use.
+
+    Raises UserError for an unknown preset, format, device or engine.
     """
     if image_format not in FORMATS:
         raise UserError(f"--format {image_format}: choose {', '.join(FORMATS)}", exit_code=2)
+    if engine not in ENGINES:
+        raise UserError(f"--engine {engine}: choose {' or '.join(ENGINES)}", exit_code=2)
+    _set_output(scene, resolution, image_format, threads)
+    configured = _configure_cycles if engine == "cycles" else _configure_eevee
+    return {"engine": engine, "preset": preset, **configured(scene, preset, device, number), "threads": threads}
+
+
+def _configure_cycles(scene: bpy.types.Scene, preset: str, device: str, number: int) -> dict:
     settings = choose_preset(preset, compat.has_denoiser())
     scene.render.engine = "CYCLES"
-    device, names = _set_device(scene, device)
+    device, name = _set_device(scene, device, number)
     _set_quality(scene.cycles, settings)
-    _set_output(scene, resolution, image_format)
-    return {
-        "engine": "cycles",
-        "preset": preset,
+    compat.set_denoising_on_gpu(scene.cycles, settings.denoise and device != "cpu")
+    record = {
         "spp": settings.spp,
         "denoiser": "openimagedenoise" if settings.denoise else None,
         "bounces": settings.bounces,
         "device": device,
-        "device_names": names,
-        "threads": scene.render.threads,
+        "device_names": [name],
     }
+    if settings.denoise != PRESETS[preset].denoise:
+        record["instead"] = f"this Blender has no OpenImageDenoise: {settings.spp} samples and no denoiser"
+    return record
 
 
-def _set_device(scene: bpy.types.Scene, requested: str) -> tuple[str, list[str]]:
+def _configure_eevee(scene: bpy.types.Scene, preset: str, _device: str, _number: int) -> dict:
+    if preset not in EEVEE_SAMPLES:
+        raise UserError(f"--preset {preset}: choose {' or '.join(EEVEE_SAMPLES)}", exit_code=2)
+    scene.render.engine = compat.eevee()
+    scene.eevee.taa_render_samples = EEVEE_SAMPLES[preset]
+    name = _opengl(scene)
+    return {"samples": EEVEE_SAMPLES[preset], "device": devices.OPENGL, "device_names": [name]}
+
+
+def _opengl(scene: bpy.types.Scene) -> str:
+    """What OpenGL draws on. Only a render makes Blender open it; where there is none, that ends the process."""
+    import gpu
+
+    side = scene.render.resolution_x
+    scene.render.resolution_x = scene.render.resolution_y = 8
+    bpy.ops.render.render()
+    scene.render.resolution_x = scene.render.resolution_y = side
+    return gpu.platform.renderer_get()
+
+
+def available_devices(types: Iterable[str] = devices.GPUS) -> dict[str, list[str]]:
+    """GPU type -> names of all its devices that this process sees, for those of `types` that have any."""
+    found = {gpu: [entry.name for entry in _devices_of(gpu)] for gpu in types}
+    return {gpu: names for gpu, names in found.items() if names}
+
+
+def _devices_of(gpu: str) -> list[bpy.types.PropertyGroup]:
     preferences = bpy.context.preferences.addons["cycles"].preferences
-    found = {"cpu": ["CPU"]}
-    for device in DEVICES[:-1]:
-        with contextlib.suppress(Exception):  # a type that this build does not know, or whose driver is absent
-            names = [d.name for d in preferences.get_devices_for_type(device.upper()) if d.type == device.upper()]
-            if names:
-                found[device] = names
-    device = choose_device(requested, found)
+    with contextlib.suppress(Exception):  # a type that this build does not know, or whose driver is absent
+        return [entry for entry in preferences.get_devices_for_type(gpu.upper()) if entry.type == gpu.upper()]
+    return []
+
+
+def _set_device(scene: bpy.types.Scene, requested: str, number: int) -> tuple[str, str]:
+    """Let Cycles draw on one device; returns its type and name. A CPU run touches no GPU's driver."""
+    found = available_devices(devices.GPUS if requested == "auto" else {requested} & set(devices.GPUS))
+    device = devices.choose(requested, found).device
     if device == "cpu":
         scene.cycles.device = "CPU"
-        return device, found[device]
+        return device, "CPU"
     # Without these three steps Cycles renders on the CPU and says nothing.
+    preferences = bpy.context.preferences.addons["cycles"].preferences
     preferences.compute_device_type = device.upper()
+    chosen = _devices_of(device)[number].id
     for entry in preferences.devices:
-        entry.use = entry.type == device.upper()
+        entry.use = entry.type == device.upper() and entry.id == chosen
     scene.cycles.device = "GPU"
-    return device, found[device]
+    return device, found[device][number]
 
 
 def _set_quality(cycles: bpy.types.PropertyGroup, preset: Preset) -> None:
@@ -128,12 +169,11 @@ def _set_quality(cycles: bpy.types.PropertyGroup, preset: Preset) -> None:
     compat.set_light_tree(cycles, False)  # for three lights its cost buys nothing
 
 
-def _set_output(scene: bpy.types.Scene, resolution: int, image_format: str) -> None:
+def _set_output(scene: bpy.types.Scene, resolution: int, image_format: str, threads: int) -> None:
     render = scene.render
     render.resolution_x = render.resolution_y = resolution
     render.resolution_percentage = 100
-    # One worker is one core: the supervisor starts as many as there are cores and pins them.
-    render.threads_mode, render.threads = "FIXED", 1
+    render.threads_mode, render.threads = "FIXED", threads
     render.use_persistent_data = True
     render.use_compositing = render.use_sequencer = False
     render.use_file_extension = False

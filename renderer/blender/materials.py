@@ -46,7 +46,7 @@ def to_linear(display: np.ndarray) -> np.ndarray:
 def plain(name: str, display: tuple[float, float, float] = (NEUTRAL,) * 3) -> bpy.types.Material:
     """A new diffuse material of one display colour."""
     material = bpy.data.materials.new(name)
-    _rebuild(compat.shader_tree(material), to_linear(display), 1.0)
+    _rebuild(material, to_linear(display), 1.0)
     return material
 
 
@@ -108,7 +108,7 @@ def flatten(material: bpy.types.Material, folder: Path) -> tuple[bool, list[str]
     if shader is not None and has_nodes:
         colour = _source(shader.inputs.get("Base Color") or shader.inputs["Color"])
         alpha = _source(shader.inputs["Alpha"]) if "Alpha" in shader.inputs else 1.0
-    _rebuild(tree, colour, alpha)
+    _rebuild(material, colour, alpha)
     return isinstance(alpha, Socket) or alpha >= INVISIBLE, notes
 
 
@@ -128,8 +128,9 @@ def _source(socket: Socket) -> Socket | np.ndarray | float:
     return float(value) if socket.type == "VALUE" else np.array(value[:3])
 
 
-def _rebuild(tree: Tree, colour: Socket | np.ndarray, alpha: Socket | float) -> None:
+def _rebuild(material: bpy.types.Material, colour: Socket | np.ndarray, alpha: Socket | float) -> None:
     """Let the material's output be a diffuse shader of that colour (linear), see-through where alpha is below 1."""
+    tree = compat.shader_tree(material)
     for node in [node for node in tree.nodes if node.type == "OUTPUT_MATERIAL"]:
         tree.nodes.remove(node)
     output = tree.nodes.new("ShaderNodeOutputMaterial")
@@ -140,6 +141,7 @@ def _rebuild(tree: Tree, colour: Socket | np.ndarray, alpha: Socket | float) -> 
         surface.inputs["Color"].default_value = (*WHITEST * np.clip(np.nan_to_num(colour), DARKEST, 1), 1)
     shaded = surface.outputs["BSDF"]
     if isinstance(alpha, Socket) or alpha < 1:
+        compat.let_eevee_see_through(material)
         shaded = _see_through(tree, shaded, alpha)
     tree.links.new(shaded, output.inputs["Surface"])
 

@@ -2,7 +2,8 @@
 
 Started by the supervisor as `PYTHON worker.py ARGS` (bpy wheel) or `blender -b --factory-startup -P worker.py -- ARGS`,
 with ARGS = `--fd-in N --fd-out M --config FILE.json`. Both pipes carry one JSON object a line; Blender's errors go to
-stderr. It ends when its input does, once the image that it is drawing is done.
+stderr. It ends when its input does, once the image that it is drawing is done. With ARGS = `--fd-out M --devices` it
+only says what Cycles can draw on.
 """
 
 import argparse
@@ -38,16 +39,24 @@ DATA = [name for name, prop in bpy.types.BlendData.bl_rna.properties.items() if 
 def main(arguments: list[str]) -> int:
     """Serve jobs until the input ends; returns the exit status."""
     parser = argparse.ArgumentParser(description="gr3d render worker (started by the supervisor)")
-    parser.add_argument("--fd-in", type=int, required=True)
+    parser.add_argument("--fd-in", type=int)
     parser.add_argument("--fd-out", type=int, required=True)
-    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--devices", action="store_true")
+    parser.add_argument("--device-number", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a scheduler sends it to all of a job; the supervisor decides
     # Blender prints a dozen lines per image: gigabytes in a long run. What matters goes to stderr or to the pipe.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if options.devices:
+        with os.fdopen(options.fd_out, "w") as events:
+            send(events, event="devices", found=engine.available_devices())
+        return 0
     with os.fdopen(options.fd_in) as jobs, os.fdopen(options.fd_out, "w") as events:
         try:
-            worker = Worker(json.loads(options.config.read_text()), jobs, events)
+            seat = {"number": options.device_number, "threads": options.threads}
+            worker = Worker(json.loads(options.config.read_text()), seat, jobs, events)
         except (UserError, OSError, RuntimeError) as error:
             send(events, event="fatal", reason=str(error).strip())
             return 1
@@ -83,7 +92,7 @@ def send(events: TextIO, **event: Any) -> None:
 class Worker:
     """Blender with the stage set up, rendering one object after another."""
 
-    def __init__(self, config: dict, jobs: TextIO, events: TextIO) -> None:
+    def __init__(self, config: dict, seat: dict[str, int], jobs: TextIO, events: TextIO) -> None:
         self.events = events
         self._input = select.poll()
         self._input.register(jobs, 0)  # tells of its end alone
@@ -96,7 +105,13 @@ class Worker:
         self.booth = coverage.build_booth()
         self.seen: set[str] = set()  # ids of objects that have passed the check of their own pixels
         settings = engine.configure(
-            self.stage.scene, config["resolution"], config["preset"], config["format"], config["device"]
+            self.stage.scene,
+            config["resolution"],
+            config["preset"],
+            config["format"],
+            config["device"],
+            engine=config.get("engine", "cycles"),
+            **seat,
         )
         self.passes = config["passes"]
         self.pass_stage = passes.build_stage(self.stage) if self.passes else None

@@ -2,12 +2,14 @@
 
 import io
 import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from assets.errors import UserError
-from renderer.files import read_json, write_atomically
+from renderer.files import read_json, write_atomically, write_json
+from renderer.plan import Plan
 from renderer.render import Run
 from renderer.shards import is_whole, open_dataset, stamp_blender, tar_bytes
 from tests.renderer.conftest import GREY_N as N
@@ -66,6 +68,15 @@ def test_another_engine_is_refused(grey):
         stamp_blender(grey, "4.5", {**engine, "device": "cuda"}, "a CPU")
     with pytest.raises(UserError, match=r"begun with Blender 4\.5"):
         stamp_blender(grey, "5.0", engine, "a CPU")
+
+
+def test_a_dataset_from_before_there_were_engines_is_cycles(grey, grey_plan):
+    record = read_json(grey / "dataset.json", {})
+    assert record["spec"].pop("engine") == "cycles"
+    write_json(grey / "dataset.json", record)
+    open_dataset(grey, grey_plan)
+    with pytest.raises(UserError, match="engine 'cycles', not 'eevee'"):
+        open_dataset(grey, Plan(replace(grey_plan.spec, engine="eevee"), grey_plan.catalog))
 
 
 @pytest.mark.parametrize("image_format", ["jpg", "png", "webp"])

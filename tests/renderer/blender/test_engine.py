@@ -1,38 +1,14 @@
-"""Which device and how many samples; refusals."""
+"""Which samples, which engine; refusals."""
 
+import os
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 
-from assets.errors import UserError
-from tests.needs import needs_bpy
-from tests.renderer.blender.helpers import Worker
-
-
-@needs_bpy
-@pytest.mark.parametrize(
-    ("requested", "available", "chosen"),
-    [
-        ("auto", ["cpu"], "cpu"),
-        ("auto", ["cpu", "cuda"], "cuda"),
-        ("auto", ["cpu", "cuda", "optix"], "optix"),
-        ("auto", ["metal", "cpu"], "metal"),
-        ("cpu", ["cpu", "cuda"], "cpu"),
-        ("hip", ["hip", "cpu"], "hip"),
-    ],
-)
-def test_the_device(requested, available, chosen):
-    from renderer.blender.engine import choose_device
-
-    assert choose_device(requested, available) == chosen
-
-
-@needs_bpy
-@pytest.mark.parametrize("requested", ["cuda", "gpu"])
-def test_a_device_that_is_not_there_is_refused(requested):
-    from renderer.blender.engine import choose_device
-
-    with pytest.raises(UserError, match=f"--device {requested}") as caught:
-        choose_device(requested, ["cpu", "optix"])
-    assert caught.value.exit_code == 2
+from tests.needs import ROOT, needs_bpy, needs_opengl
+from tests.renderer.blender.helpers import FACE_HUES, REST, Worker, hue, hue_distance, marked_cube, project, read
 
 
 @needs_bpy
@@ -56,10 +32,59 @@ def test_ready_tells_what_was_resolved(worker, blender):
 
 
 @needs_bpy
-@pytest.mark.parametrize("wrong", [{"preset": "best"}, {"format": "gif"}, {"device": "abacus"}])
+@pytest.mark.parametrize("wrong", [{"preset": "best"}, {"format": "gif"}, {"device": "abacus"}, {"engine": "povray"}])
 def test_what_is_unknown_is_fatal(tmp_path, wrong):
     with Worker("bpy", tmp_path, **wrong) as worker:
         (option,) = wrong
         assert worker.first["event"] == "fatal"
         assert f"--{option} {wrong[option]}" in worker.first["reason"]
         assert worker.close() != 0
+
+
+def test_an_engine_without_its_denoiser_says_what_it_does_instead(worker):
+    engine = worker.first["engine"]
+    assert ("instead" in engine) == (engine["denoiser"] is None)
+    assert str(engine["spp"]) in engine.get("instead", str(engine["spp"]))
+
+
+@needs_bpy
+def test_a_gpu_that_was_asked_for_and_is_not_there_is_fatal(tmp_path):
+    with Worker("bpy", tmp_path, device="metal") as worker:
+        assert worker.first["event"] == "fatal" and "--device metal" in worker.first["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@needs_opengl
+def test_eevee_draws_the_same_scene(blender, tmp_path):
+    """On software OpenGL: minutes for the first frame, when shaders are compiled, seconds for the others."""
+    latents = {**REST, "floor_hue": 0.37, "spot_hue": 0.9}
+    with Worker(blender, tmp_path, engine="eevee") as worker:
+        assert worker.first["event"] == "ready", worker.first
+        assert worker.first["engine"]["device"] == "opengl" and worker.first["engine"]["device_names"] != [""]
+        events = worker.visit(marked_cube(tmp_path / "cube.obj"), {0: latents, 1: latents})
+        assert events[-1]["event"] == "visit_done"
+        image, again = (read(worker.spool / f"00000000{number}.png") for number in (0, 1))
+    assert (image == again).all()
+    for corner in (image[:5, :5], image[:5, -5:]):
+        assert hue_distance(hue(corner.mean(axis=(0, 1))), 0.37) < 0.02
+    row, column = (round(c) for c in project(np.array([0, -0.82 / np.sqrt(3), 0])))
+    front = image[row - 1 : row + 2, column - 1 : column + 2].mean(axis=(0, 1))
+    assert hue_distance(hue(front), FACE_HUES[(0, -1, 0)]) < 0.05
+
+
+@needs_bpy
+def test_eevee_without_opengl_is_one_clear_line(tmp_path):
+    """As on a machine without a driver: Blender aborts, which must not be blamed on the objects."""
+    out = tmp_path / "data"
+    command = [sys.executable, str(ROOT / "renderer" / "render.py"), "--out", str(out), "--n", "20"]
+    done = subprocess.run(
+        [*command, "--objects", "procedural:mug", "--resolution", "16", "--engine", "eevee"],
+        env={**os.environ, "__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 1
+    assert "EEVEE needs OpenGL" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert not (out / "quarantine.json").exists()
