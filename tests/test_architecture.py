@@ -1,6 +1,7 @@
 """The import rules of docs/architecture.md, read off every import statement in the tree."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -56,3 +57,9 @@ def test_submitit_is_imported_lazily():
     module = ast.parse((ROOT / "renderer" / "slurm.py").read_text())
     names = {alias.name for node in module.body if isinstance(node, ast.Import) for alias in node.names}
     assert "sys" in names and "submitit" not in names
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "renderer").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_one_module_knows_of_blender_versions(path):
+    asked = re.search(r"\bapp\.version\b", path.read_text())
+    assert not asked or path.name == "compat.py", "what differs between versions stands in renderer/blender/compat.py"

@@ -43,6 +43,7 @@ def build_stage(stage: Stage) -> PassStage:
     scene.world = None
     layer = scene.view_layers[0]
     layer.use_pass_z = layer.use_pass_normal = layer.use_pass_object_index = True
+    scene.render.engine = "CYCLES"  # whichever draws the image: EEVEE has no index of objects
     cycles = scene.cycles
     cycles.samples, cycles.max_bounces = 1, 0
     cycles.transparent_max_bounces = MOST_LAYERS

@@ -59,18 +59,20 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_is_fatal(tmp_path):
 def test_eevee_draws_the_same_scene(blender, tmp_path):
     """On software OpenGL: minutes for the first frame, when shaders are compiled, seconds for the others."""
     latents = {**REST, "floor_hue": 0.37, "spot_hue": 0.9}
-    with Worker(blender, tmp_path, engine="eevee") as worker:
+    with Worker(blender, tmp_path, engine="eevee", passes=["mask"]) as worker:
         assert worker.first["event"] == "ready", worker.first
         assert worker.first["engine"]["device"] == "opengl" and worker.first["engine"]["device_names"] != [""]
         events = worker.visit(marked_cube(tmp_path / "cube.obj"), {0: latents, 1: latents})
         assert events[-1]["event"] == "visit_done"
         image, again = (read(worker.spool / f"00000000{number}.png") for number in (0, 1))
+        mask = read(worker.spool / "000000000.mask.png")
     assert (image == again).all()
     for corner in (image[:5, :5], image[:5, -5:]):
         assert hue_distance(hue(corner.mean(axis=(0, 1))), 0.37) < 0.02
     row, column = (round(c) for c in project(np.array([0, -0.82 / np.sqrt(3), 0])))
     front = image[row - 1 : row + 2, column - 1 : column + 2].mean(axis=(0, 1))
     assert hue_distance(hue(front), FACE_HUES[(0, -1, 0)]) < 0.05
+    assert mask[row, column].all() and not mask[:5, :5].any(), "passes are drawn by Cycles"
 
 
 @needs_bpy
