@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 from renderer import licences
 from renderer.labels import QUATERNION
 from renderer.latents import LATENTS
+from renderer.passes import ENDINGS, MEANINGS
 
 if TYPE_CHECKING:
     from renderer.card import About
 
 FILE = "croissant.json"
-MIME = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+MIME = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "npy": "application/octet-stream"}
 TABLE = "latents-table"
 _DIGITS = 9  # in a sample's key
 
@@ -81,7 +82,10 @@ def document(about: About, table: Path) -> str:
         "version": "1.0.0",
         "keywords": ["3D objects", "rendered images", "controlled latents", "representation learning"],
         "distribution": _distribution(about, table),
-        "recordSet": [_record_set(split, count) for split, count in about.counts.items()],
+        "recordSet": [
+            *(_record_set(split, count) for split, count in about.counts.items()),
+            *(_pass_record_set(split, name) for split in about.counts for name in about.passes),
+        ],
     }
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
@@ -111,23 +115,25 @@ def _distribution(about: About, table: Path) -> list[dict]:
         "encodingFormat": "text/csv",
         "sha256": digest,
     }
-    return [labels, *shards, *(_images(split, about) for split in about.counts)]
+    endings = {"images": about.format, **{name: ENDINGS[name] for name in about.passes}}
+    sets = [_files(split, name, ending, about) for split in about.counts for name, ending in endings.items()]
+    return [labels, *shards, *sets]
 
 
-def _images(split: str, about: About) -> dict:
-    tars = sorted(name for name in about.sealed if name.rpartition("-")[0] == split)
+def _files(split: str, name: str, ending: str, about: About) -> dict:
+    tars = sorted(shard for shard in about.sealed if shard.rpartition("-")[0] == split)
     return {
         "@type": "cr:FileSet",
-        "@id": f"{split}-images",
-        "name": f"{split}-images",
-        "containedIn": [{"@id": name} for name in tars],
-        "encodingFormat": MIME[about.format],
-        "includes": f"{'?' * _DIGITS}.{about.format}",  # not a pass's, as in 000000042.mask.png
+        "@id": f"{split}-{name}-files",
+        "name": f"{split}-{name}-files",
+        "containedIn": [{"@id": shard} for shard in tars],
+        "encodingFormat": MIME[ending.rpartition(".")[2]],
+        "includes": f"{'?' * _DIGITS}.{ending}",  # so that images are not passes, as in 000000042.mask.png
     }
 
 
 def _record_set(split: str, count: int) -> dict:
-    images = {"fileSet": {"@id": f"{split}-images"}}
+    images = {"fileSet": {"@id": f"{split}-images-files"}}
     fields = [
         _field(split, "image", "sc:ImageObject", {**images, "extract": {"fileProperty": "content"}}),
         {
@@ -144,6 +150,26 @@ def _record_set(split: str, count: int) -> dict:
         "name": split,
         "description": f"The {count} samples of split `{split}`.",
         "key": {"@id": f"{split}/file"},
+        "field": fields,
+    }
+
+
+def _pass_record_set(split: str, name: str) -> dict:
+    """A pass of every sample beside the image's file name. Of its own: readers join two sources, and no third."""
+    record_set = f"{split}-{name}"
+    files = {"fileSet": {"@id": f"{record_set}-files"}}
+    kind = "sc:ImageObject" if ENDINGS[name].endswith("png") else "sc:Text"
+    name_of_file = {**files, "extract": {"fileProperty": "filename"}}
+    fields = [
+        _field(record_set, name, kind, {**files, "extract": {"fileProperty": "content"}}),
+        _field(record_set, "file", "sc:Text", name_of_file),
+    ]
+    return {
+        "@type": "cr:RecordSet",
+        "@id": record_set,
+        "name": record_set,
+        "description": f"Of split `{split}`: {MEANINGS[name]}.",
+        "key": {"@id": f"{record_set}/file"},
         "field": fields,
     }
 

@@ -1,6 +1,7 @@
 """croissant.json as MLCommons' own library reads it."""
 
 import hashlib
+import io
 import json
 import logging
 import shutil
@@ -68,3 +69,18 @@ def test_larger_n_and_a_lost_file_write_it_again(rendered, tmp_path):
     done = render(data, 60)
     assert done.returncode == 0, done.stderr
     assert json.loads((data / "croissant.json").read_text()) == after
+
+
+def test_passes_are_record_sets_of_their_own(tmp_path, cache):
+    data = tmp_path / "data"
+    done = render(data, 20, "--passes", "mask,depth", "--format", "png")
+    assert done.returncode == 0, done.stderr
+    dataset = mlcroissant.Dataset(jsonld=str(data / "croissant.json"))
+    assert not dataset.metadata.ctx.issues.errors
+    table = load_table(data, "val")
+    assert len(list(dataset.records("val"))) == len(table)  # images, and no masks among them
+    for record in dataset.records("val-mask"):
+        assert set(np.unique(np.asarray(record["val-mask/mask"]))) == {0, 255}
+        assert record["val-mask/file"].endswith(b".mask.png")
+    depths = [np.load(io.BytesIO(record["val-depth/depth"])) for record in dataset.records("val-depth")]
+    assert [depth.shape for depth in depths] == [(32, 32)] * len(table)
