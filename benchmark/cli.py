@@ -233,8 +233,10 @@ def objects(
     from collections import Counter
     from dataclasses import asdict
 
-    if not check and sheet:
+    if sheet and not check:
         raise UserError("--sheet: only with --check", exit_code=2)
+    if sheet and sheet.suffix.lower() != ".png":
+        raise UserError(f"--sheet {sheet}: name a picture that ends in .png", exit_code=2)
     catalog = load_catalog(source, renderer.render.models_root(), categories)
     if check:
         sys.exit(_check(catalog, sheet, workers, blender, as_json))

@@ -29,3 +29,4 @@ needs_slurm = pytest.mark.skipif(
     or not all(shutil.which(name, path="/usr/bin:/usr/sbin") for name in ("sbatch", "slurmctld", "slurmd", "munged")),
     reason="to start a SLURM takes root, slurm-wlm and munge, to submit to it submitit",
 )
+needs_assimp = pytest.mark.skipif(not Path("/usr/share/assimp").exists(), reason="assimp-testmodels is not installed")

@@ -160,3 +160,15 @@ def project(point: np.ndarray) -> tuple[float, float]:
     depth = (point - eye) @ forward
     x, y = (point - eye) @ right / depth / half, (point - eye) @ up / depth / half
     return (1 - y) / 2 * RESOLUTION - 0.5, (1 + x) / 2 * RESOLUTION - 0.5
+
+
+def make(blender: str, folder: Path, what: str) -> Path:
+    """Let that Blender itself write model files (making.py) into the folder, which is made, and returned."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = str(Path(__file__).parent / "making.py")
+    command = [program(blender), "-b", "--factory-startup", "--python-exit-code", "1", "-P", script]
+    if blender != "blender":
+        command = [program(blender), script]
+    done = subprocess.run([*command, "--", str(folder), what], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
