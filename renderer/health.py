@@ -73,4 +73,4 @@ class Memory:
         self.series.append((frames, round(mb, 1), round(seconds, 1)))
         if len(self.series) > self.POINTS:
             self.series = self.series[::2]
-            self._stride = max(self._stride * 2, 2 * (self.series[1][0] - self.series[0][0]))
+            self._stride = (self.series[-1][0] - self.series[0][0]) // (len(self.series) - 1)

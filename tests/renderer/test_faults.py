@@ -248,14 +248,18 @@ def test_a_run_of_a_killed_one_clears_its_scratch_folder(tmp_path, monkeypatch):
 
 
 def test_stopped_run_finishes_the_image_in_flight(tmp_path):
-    """Images of a second each: the one that is being drawn when the signal comes is there afterwards."""
+    """Images of a second each: the one that is being drawn when the signal comes is there afterwards.
+
+    As from a scheduler, every process of the run gets the signal.
+    """
     out = tmp_path / "data"
     slow = ["--preset", "reference", "--resolution", "24", "--workers", "1"]
     process = start(out, N, *slow)
     wait_for_images(out, process, 2)
     time.sleep(0.1)
     before = images(out)
-    process.terminate()
+    for pid in (*workers_of(process.pid), process.pid):
+        os.kill(pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1 and "the same command resumes" in errors
     report = report_of(out)
