@@ -61,6 +61,7 @@ def render(arguments: Sequence[str]) -> None:
 @click.option("--rerender", type=click.IntRange(min=1), metavar="K", help="Draw K images again, compare their bytes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides which K.")
 @click.option("--objects", metavar="SOURCE", help="Where the objects are [where dataset.json says].")
+@click.option("--categories", type=click.Path(path_type=Path), metavar="CSV", help="Their categories [likewise].")
 @click.option("--blender", metavar="PATH", help="Blender to draw with [the one that dataset.json names].")
 @click.option("--workers", default="auto", show_default=True, help="Processes that draw.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -70,6 +71,7 @@ def verify(
     rerender: int | None,
     seed: int,
     objects: str | None,
+    categories: Path | None,
     blender: str | None,
     workers: str,
     as_json: bool,
@@ -86,9 +88,9 @@ def verify(
 
     records, notes = check.read_records(data), []
     try:
-        plan = check.load_plan(records, objects, renderer.render.models_root())
+        plan = check.load_plan(records, objects, categories, renderer.render.models_root())
     except assets.errors.UserError as error:
-        if repair or rerender or objects:
+        if repair or rerender or objects or categories:
             raise
         plan = None
         if records.spec:

@@ -185,7 +185,8 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
     except OSError as error:
         raise UserError(f"--out {options.out}: cannot be made ({error.strerror})", exit_code=2) from None
     check_writable(options.out)
-    again = {"objects": catalog.source, "blender": options.blender, "n": options.n}
+    categories = str(options.categories) if options.categories else None
+    again = {"objects": catalog.source, "categories": categories, "blender": options.blender, "n": options.n}
     with parts.held(options.out, part, options.n), stop_on_signals() as stops:
         dataset = open_dataset(options.out, plan, part, again)
         dataset.take_over_parts()

@@ -90,23 +90,27 @@ def read_records(folder: Path) -> Records:
     return Records(folder, record, spec, *shown, sealed, quarantined)
 
 
-def load_plan(records: Records, objects: str | None, root: Path) -> Plan:
+def load_plan(records: Records, objects: str | None, categories: Path | None, root: Path) -> Plan:
     """The plan of a dataset, from the source of objects that it was drawn from.
 
     Args:
-        objects: the source if it is now elsewhere than dataset.json says.
+        objects, categories: the source, and its csv of categories, if they are elsewhere than dataset.json says.
         root: what holds assets/models (see `load_catalog`).
 
     Raises UserError if the source is gone or holds other objects now, and for images that were not drawn.
     """
     if records.spec is None:
         raise UserError(f"{records.folder} was converted, not drawn; `gr3d convert` makes its shards again", 2)
-    source = objects or records.record.get("command", {}).get("objects")
+    command = records.record.get("command", {})
+    source, table = objects or command.get("objects"), categories or command.get("categories")
     if source is None:
         raise UserError(f"{records.folder}: dataset.json does not say where the objects are; give --objects SOURCE", 2)
-    catalog = load_catalog(source, root)
+    catalog = load_catalog(source, root, Path(table) if table else None)
     if catalog.content_hash != records.spec.catalog_hash:
-        raise UserError(f"{source} does not hold the objects of {records.folder} now; give --objects SOURCE", 2)
+        raise UserError(
+            f"{source} does not hold the objects of {records.folder} now; give --objects SOURCE (and --categories CSV)",
+            2,
+        )
     return Plan(records.spec, catalog)
 
 

@@ -453,6 +453,24 @@ def test_rerender_tells_other_pictures(whole, tmp_path):
     assert "drawn on Another CPU, this is" in differs.stdout
 
 
+def test_verify_knows_the_categories_of_a_folder(tmp_path):
+    models = tmp_path / "models"
+    models.mkdir()
+    for number in range(3):
+        tetrahedron = f"v 0 0 0\nv {number + 1} 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\nf 1 3 4\nf 2 3 4\n"
+        (models / f"m{number}.obj").write_text(tetrahedron)
+    table = tmp_path / "categories.csv"
+    table.write_text("path,category\n" + "".join(f"m{number}.obj,kind{number % 2}\n" for number in range(3)))
+    out = tmp_path / "data"
+    done = run(out, 20, "--objects", str(models), "--categories", str(table), "--splits", "train=1")
+    assert done.returncode == 0, done.stderr
+    fine = verify(out)
+    assert fine.returncode == 0 and "not checked" not in fine.stdout
+    table.rename(tmp_path / "elsewhere.csv")
+    assert "not checked" in verify(out).stdout
+    assert "not checked" not in verify(out, "--categories", str(tmp_path / "elsewhere.csv")).stdout
+
+
 def test_verify_says_what_it_cannot_check_without_the_objects(whole, tmp_path):
     out = tmp_path / "data"
     shutil.copytree(whole, out)
