@@ -100,7 +100,8 @@ def verify(
     if repair and faults:
         click.echo("\n".join(left), err=True)
         means = again.means(records, blender, workers)
-        failures = again.repair(records, plan, faults, means)
+        failures, drawn = again.repair(records, plan, faults, means)
+        notes.append(f"{drawn} image{'' if drawn == 1 else 's'} drawn to mend it")
         left = [str(fault) for fault in faults if not fault.broken] + failures
         mended = sorted(
             {fault.shard for fault in faults if fault.broken} - {line.partition(":")[0] for line in failures}

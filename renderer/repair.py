@@ -33,11 +33,11 @@ def means(records: Records, blender: str | None, workers: str) -> Means:
     return Means(find_blender(blender or records.record.get("command", {}).get("blender")), workers)
 
 
-def repair(records: Records, plan: Plan, faults: Iterable[Fault], drawn_with: Means) -> list[str]:
+def repair(records: Records, plan: Plan, faults: Iterable[Fault], drawn_with: Means) -> tuple[list[str], int]:
     """Make every broken shard again: files that still have their own checksum are kept, all others drawn.
 
-    Returns one line for each shard that could not be brought back to its recorded bytes. Raises UserError if it is
-    stopped by a signal, or if another Blender drew the dataset.
+    Returns one line for each shard that could not be brought back to its recorded bytes, and how many images were
+    drawn. Raises UserError if it is stopped by a signal, or if another Blender drew the dataset.
     """
     broken: dict[str, list[Fault]] = {}
     for fault in faults:
@@ -56,14 +56,14 @@ def repair(records: Records, plan: Plan, faults: Iterable[Fault], drawn_with: Me
         intact = {name for name in shards if _is_intact(records, name)}
         for name in shards:
             _prepare(dataset, name, broken[name], name in intact)
-        _draw(Run(dataset, shards), records, drawn_with, stops)
+        drawn = _draw(Run(dataset, shards), records, drawn_with, stops)
     for name in shards:
         entry, before = dataset.sealed.get(name), records.sealed.get(name)
         if entry is None:
             failures.append(f"{name}: all its objects are quarantined")
         elif before and name not in intact and entry["sha256"] != before["sha256"]:
             failures.append(f"{name}: made again, but not to its recorded bytes{_other_machine(records)}")
-    return failures
+    return failures, drawn
 
 
 def _held(records: Records, name: str) -> list[int]:
@@ -133,12 +133,14 @@ def choose(records: Records, count: int, seed: int) -> tuple[dict[str, list[int]
     return chosen, there
 
 
-def _draw(run: Run, records: Records, drawn_with: Means, stops: list[int]) -> None:
+def _draw(run: Run, records: Records, drawn_with: Means, stops: list[int]) -> int:
+    """Returns how many images were drawn."""
     device = records.record.get("engine", {}).get("device", "auto")
     engine = run.dataset.plan.spec.engine
     choice, seats = give_devices(drawn_with.command, engine, device, drawn_with.workers, None)
     if run.draw(drawn_with.command, choice.device, seats, stops):
         raise UserError("stopped; the same command starts again with what is still wrong")
+    return run.counts.rendered
 
 
 def _other_machine(records: Records, blender: str | None = None) -> str:
