@@ -136,3 +136,10 @@ def let_eevee_see_through(material: bpy.types.Material) -> None:
     """Let EEVEE draw a material's transparency. Before 4.2 it and its shadow are opaque unless told otherwise."""
     if bpy.app.version < (4, 2):
         material.blend_method = material.shadow_method = "HASHED"
+
+
+def throw_no_shadows(light: bpy.types.Light) -> None:
+    """Let Cycles light with it through everything: a setting of the light itself since 4.2, of Cycles' part before."""
+    if hasattr(light.cycles, "cast_shadow"):
+        light.cycles.cast_shadow = False
+    light.use_shadow = False

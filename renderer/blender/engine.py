@@ -9,10 +9,19 @@ import bpy
 from assets.errors import UserError
 from renderer import devices
 from renderer.blender import compat
-from renderer.spec import ENGINES
+from renderer.spec import ENGINES, PRESETS
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """How OpenImageDenoise works, in Cycles' names: its quality, what it is shown, what of that is cleaned before."""
+
+    quality: str
+    passes: str
+    prefilter: str
 
 
 @dataclass(frozen=True)
@@ -20,31 +29,49 @@ class Preset:
     """What decides the quality of a picture. Bounces are 3DIEBench's: diffuse light only, three times."""
 
     spp: int
-    denoise: bool
+    denoiser: Denoiser | None = None
+    detail: int = 1  # times as many samples for objects with fine detail (see booth.py)
+    adaptive_threshold: float = 0.0  # Cycles' noise threshold; 0: every pixel gets all samples
+    light_tree: bool = False  # for three lights its cost buys nothing
     bounces: int = 3
     transparent_bounces: int = 8
 
 
-#: `fast`: 8 spp and OpenImageDenoise cost as much as 10 spp and come 37 dB near to `reference` (at 128 x 128).
-PRESETS = {
-    "fast": Preset(spp=8, denoise=True),
-    "reference": Preset(spp=2048, denoise=False),
-}
+def presets(resolution: int) -> dict[str, Preset]:
+    """The presets by name. What each setting of `fast` is worth, and what else was tried: docs/rendering-speed.md.
+
+    Args:
+        resolution: side of the images in pixels. The smaller the pixels, the fewer edges each covers and the fewer
+            samples it needs: inversely as the resolution, the error stays about the same.
+    """
+    return {
+        "fast": Preset(spp=min(max(512 // resolution, 2), 16), detail=4, denoiser=Denoiser("FAST", "RGB", "NONE")),
+        "reference": Preset(spp=2048),
+        # The settings of the paper's authors' generator, which tests/performance/render_speed.py measures against.
+        "3diebench": Preset(
+            spp=100,
+            adaptive_threshold=0.01,
+            light_tree=True,
+            denoiser=Denoiser("HIGH", "RGB_ALBEDO_NORMAL", "ACCURATE"),
+        ),
+    }
+
+
+#: Samples, in place of each denoised one, that come as near to `reference` where Blender has no OpenImageDenoise.
+SAMPLES_FOR_A_DENOISED_ONE = 4
 
 #: EEVEE's samples smooth edges and soft shadows: no light path is traced.
 EEVEE_SAMPLES = {"fast": 16, "reference": 256}
 
-#: Samples that reach about the quality of 8 denoised ones where Blender was built without OpenImageDenoise.
-SPP_WITHOUT_DENOISER = 32
 
-
-def choose_preset(name: str, has_denoiser: bool) -> Preset:
+def choose_preset(name: str, resolution: int, has_denoiser: bool) -> Preset:
     """The preset of that name, with more samples instead of a denoiser where Blender has none."""
-    if name not in PRESETS:
+    known = presets(resolution)
+    if name not in known:
         raise UserError(f"--preset {name}: choose {' or '.join(PRESETS)}", exit_code=2)
-    preset = PRESETS[name]
-    if preset.denoise and not has_denoiser:
-        return replace(preset, denoise=False, spp=SPP_WITHOUT_DENOISER)
+    preset = known[name]
+    if preset.denoiser and not has_denoiser:
+        return replace(preset, denoiser=None, spp=SAMPLES_FOR_A_DENOISED_ONE * preset.spp)
     return preset
 
 
@@ -64,7 +91,7 @@ def configure(
     Args:
         scene: what is drawn.
         resolution: side of the images in pixels.
-        preset: a name in PRESETS.
+        preset: a name in `presets`.
         image_format: a name in FORMATS.
         device: Cycles' device type, or "auto"; see renderer/devices.py.
         engine: "cycles" or "eevee".
@@ -82,20 +109,38 @@ def configure(
     return {"engine": engine, "preset": preset, **configured(scene, preset, device, number), "threads": threads}
 
 
+def set_samples(scene: bpy.types.Scene, settings: dict, fine: bool) -> list[str]:
+    """Give the object that comes next its samples.
+
+    Args:
+        scene: what is drawn.
+        settings: from `configure`.
+        fine: whether the object has fine detail (see booth.py).
+
+    Returns a note if there are more samples than for others.
+    """
+    if settings["engine"] != "cycles":
+        return []
+    scene.cycles.samples = settings["spp_of_detail" if fine else "spp"]
+    more = scene.cycles.samples > settings["spp"]
+    return [f"fine detail: {scene.cycles.samples} samples a pixel"] if more else []
+
+
 def _configure_cycles(scene: bpy.types.Scene, preset: str, device: str, number: int) -> dict:
-    settings = choose_preset(preset, compat.has_denoiser())
+    settings = choose_preset(preset, scene.render.resolution_x, compat.has_denoiser())
     scene.render.engine = "CYCLES"
     device, name = _set_device(scene, device, number)
     _set_quality(scene.cycles, settings)
-    compat.set_denoising_on_gpu(scene.cycles, settings.denoise and device != "cpu")
+    compat.set_denoising_on_gpu(scene.cycles, settings.denoiser is not None and device != "cpu")
     record = {
         "spp": settings.spp,
-        "denoiser": "openimagedenoise" if settings.denoise else None,
+        "spp_of_detail": settings.detail * settings.spp,
+        "denoiser": "openimagedenoise" if settings.denoiser else None,
         "bounces": settings.bounces,
         "device": device,
         "device_names": [name],
     }
-    if settings.denoise != PRESETS[preset].denoise:
+    if settings.denoiser is None and preset != "reference":
         record["instead"] = f"this Blender has no OpenImageDenoise: {settings.spp} samples and no denoiser"
     return record
 
@@ -152,7 +197,8 @@ def _set_device(scene: bpy.types.Scene, requested: str, number: int) -> tuple[st
 
 def _set_quality(cycles: bpy.types.PropertyGroup, preset: Preset) -> None:
     cycles.samples = preset.spp
-    cycles.use_adaptive_sampling = False
+    cycles.use_adaptive_sampling = preset.adaptive_threshold > 0
+    cycles.adaptive_threshold = preset.adaptive_threshold
     cycles.seed = 0  # the same noise in every image: bytes depend on the latents alone
     cycles.use_animated_seed = False
     cycles.max_bounces = cycles.diffuse_bounces = preset.bounces
@@ -160,13 +206,13 @@ def _set_quality(cycles: bpy.types.PropertyGroup, preset: Preset) -> None:
     cycles.transparent_max_bounces = preset.transparent_bounces
     cycles.caustics_reflective = cycles.caustics_refractive = False
     cycles.use_auto_tile = False
-    cycles.use_denoising = preset.denoise
-    if preset.denoise:
+    cycles.use_denoising = preset.denoiser is not None
+    if preset.denoiser:
         cycles.denoiser = "OPENIMAGEDENOISE"
-        cycles.denoising_prefilter = "NONE"
-        cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
-        compat.set_denoising_quality(cycles, "FAST")
-    compat.set_light_tree(cycles, False)  # for three lights its cost buys nothing
+        cycles.denoising_prefilter = preset.denoiser.prefilter
+        cycles.denoising_input_passes = preset.denoiser.passes
+        compat.set_denoising_quality(cycles, preset.denoiser.quality)
+    compat.set_light_tree(cycles, preset.light_tree)
 
 
 def _set_output(scene: bpy.types.Scene, resolution: int, image_format: str, threads: int) -> None:

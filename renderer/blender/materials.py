@@ -81,6 +81,8 @@ def forget_foreign_images(folder: Path) -> None:
     One that is not there is looked for beside the model: files keep the paths of the machine that they were made on.
     """
     for image in bpy.data.images:
+        if image.source == "VIEWER":  # not the model's: what an earlier render left
+            continue
         _find(image, folder)
         if not _readable(image, folder):
             image[WAS_AT] = image.filepath or image.name

@@ -27,7 +27,7 @@ import bpy
 
 from assets.catalog import ObjectRef, load_object
 from assets.errors import BadObject, UserError
-from renderer.blender import coverage, engine, importers, passes, scene
+from renderer.blender import booth, engine, importers, passes, scene
 from renderer.blender.memory import limited_memory
 from renderer.images import without_metadata
 from renderer.passes import ENDINGS, encode
@@ -102,9 +102,9 @@ class Worker:
         bpy.context.preferences.filepaths.use_scripts_auto_execute = False
         bpy.context.preferences.edit.use_global_undo = False
         self.stage = scene.build_stage()
-        self.booth = coverage.build_booth()
-        self.seen: set[str] = set()  # ids of objects that have passed the check of their own pixels
-        settings = engine.configure(
+        self.booth = booth.build_booth()
+        self.fine: dict[str, bool] = {}  # of the objects that have been looked at, by id: have they fine detail?
+        self.settings = engine.configure(
             self.stage.scene,
             config["resolution"],
             config["preset"],
@@ -116,7 +116,7 @@ class Worker:
         self.passes = config["passes"]
         self.pass_stage = passes.build_stage(self.stage) if self.passes else None
         build = bpy.app.build_hash.decode()
-        send(events, event="ready", blender=bpy.app.version_string, build=build, engine=settings)
+        send(events, event="ready", blender=bpy.app.version_string, build=build, engine=self.settings)
 
     def visit(self, job: dict) -> None:
         """Render all samples of one visit to an object, or report why the object is quarantined."""
@@ -150,9 +150,9 @@ class Worker:
             with limited_memory():
                 surface, materials, notes = importers.make_subject(load_object(ref, scratch))
                 scene.put_on_stage(self.stage, surface, materials)
-            if ref.id not in self.seen:
-                coverage.check_coverage(self.booth, self.stage.subject, scratch)
-                self.seen.add(ref.id)
+            if ref.id not in self.fine:
+                self.fine[ref.id] = booth.look_at(self.booth, self.stage.subject, scratch)
+            notes += engine.set_samples(self.stage.scene, self.settings, self.fine[ref.id])
             if self.pass_stage:
                 passes.put_on_stage(self.pass_stage, self.stage)
         # This object's faults; a full disk is not.

@@ -83,5 +83,5 @@ def test_size_categories(count, name):
 def test_rendered_card_says_what_drew_it(rendered):
     text = (rendered / "README.md").read_text()
     assert DatasetCard(text).data.license == "cc0-1.0"
-    assert "Blender 4.5" in text and "spp 8" in text and "seed 5" in text and "| yaw | -1.5708 | 1.5708 |" in text
+    assert "Blender 4.5" in text and "spp 16" in text and "seed 5" in text and "| yaw | -1.5708 | 1.5708 |" in text
     assert "@article{bordes2023guillotine" in text

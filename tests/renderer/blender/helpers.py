@@ -49,7 +49,7 @@ def program(blender: str) -> str:
 class Worker:
     """A worker process in `blender` (see `program`). Use it in a with statement."""
 
-    def __init__(self, blender: str, folder: Path, **config: str | int) -> None:
+    def __init__(self, blender: str, folder: Path, threads: int = 1, **config: str | int) -> None:
         self.spool, self.unfinished, scratch = folder / "spool", folder / "unfinished", folder / "scratch"
         for made in (self.spool, self.unfinished, scratch):
             made.mkdir(parents=True, exist_ok=True)
@@ -57,13 +57,14 @@ class Worker:
         folders = {"spool": str(self.spool), "unfinished": str(self.unfinished), "scratch": str(scratch)}
         settings = {**defaults, **config, **folders}
         (folder / "config.json").write_text(json.dumps(settings))
-        self._start(blender, folder)
+        self._start(blender, folder, threads)
         self.first = self.event()
 
-    def _start(self, blender: str, folder: Path) -> None:
+    def _start(self, blender: str, folder: Path, threads: int) -> None:
         in_read, in_write = os.pipe()
         out_read, out_write = os.pipe()
         arguments = ["--fd-in", str(in_read), "--fd-out", str(out_write), "--config", str(folder / "config.json")]
+        arguments += ["--threads", str(threads)]
         command = [*find_blender(program(blender)), *arguments]
         with open(folder / "log", "w") as log:
             self.process = subprocess.Popen(command, pass_fds=(in_read, out_write), stdout=log, stderr=log)
@@ -138,6 +139,17 @@ def white_box(path: Path, size: tuple[float, float, float] = (1, 1, 1)) -> Objec
     """A white box of half sides `size` in the file's axes (y up)."""
     points = [tuple(a * b for a, b in zip(point, size, strict=True)) for point in CUBE_POINTS]
     return write_obj(path, points, {"white": list(CUBE_FACES.values())}, {"white": (1, 1, 1)})
+
+
+def grass(path: Path, blades: int = 1500, width: float = 0.02) -> ObjectRef:
+    """Thin blades in black and white, all finer than a pixel: what few samples cannot show."""
+    random = np.random.default_rng(0)
+    foot = random.uniform(-1, 1, (blades, 3)) * (1, 0.1, 1)
+    tip = foot + random.normal(0, (0.15, 0.4, 0.15), (blades, 3))
+    points = np.stack([foot, foot + (width, 0, 0), tip], axis=1).reshape(-1, 3)
+    faces = np.arange(3 * blades).reshape(-1, 3).tolist()
+    halves = {"black": faces[::2], "white": faces[1::2]}
+    return write_obj(path, points.tolist(), halves, {"black": (0, 0, 0), "white": (1, 1, 1)})
 
 
 def linear(display: tuple[float, float, float]) -> list[float]:

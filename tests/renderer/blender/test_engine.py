@@ -15,11 +15,18 @@ from tests.renderer.blender.helpers import FACE_HUES, REST, Worker, hue, hue_dis
 def test_without_a_denoiser_there_are_more_samples():
     from renderer.blender.engine import choose_preset
 
-    assert choose_preset("fast", has_denoiser=True).denoise
-    without = choose_preset("fast", has_denoiser=False)
-    assert not without.denoise
-    assert without.spp > choose_preset("fast", has_denoiser=True).spp
-    assert choose_preset("reference", has_denoiser=False) == choose_preset("reference", has_denoiser=True)
+    denoised, without = (choose_preset("fast", 128, has_denoiser) for has_denoiser in (True, False))
+    assert denoised.denoiser and not without.denoiser
+    assert without.spp > denoised.spp
+    assert choose_preset("reference", 128, has_denoiser=False) == choose_preset("reference", 128, has_denoiser=True)
+
+
+@needs_bpy
+def test_smaller_pixels_get_fewer_samples():
+    from renderer.blender.engine import choose_preset
+
+    samples = [choose_preset("fast", side, has_denoiser=True).spp for side in (8, 32, 64, 128, 256, 4096)]
+    assert samples == [16, 16, 8, 4, 2, 2]
 
 
 def test_ready_tells_what_was_resolved(worker, blender):

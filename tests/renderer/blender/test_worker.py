@@ -5,7 +5,7 @@ from pathlib import Path
 
 from assets.catalog import ObjectRef
 from renderer.latents import sample_latents
-from tests.renderer.blender.helpers import REST, Worker, marked_cube, white_box
+from tests.renderer.blender.helpers import REST, Worker, grass, marked_cube, white_box
 
 
 def procedural(number: int) -> ObjectRef:
@@ -15,7 +15,7 @@ def procedural(number: int) -> ObjectRef:
 
 
 def test_bytes_do_not_depend_on_what_was_rendered_before(blender, tmp_path):
-    objects = [marked_cube(tmp_path / "cube.obj"), white_box(tmp_path / "box.obj"), procedural(0), procedural(3)]
+    objects = [marked_cube(tmp_path / "cube.obj"), grass(tmp_path / "grass.obj"), procedural(0), procedural(3)]
     samples = {o: {10 * o + k: sample_latents(0, 10 * o + k) for k in range(2)} for o in range(len(objects))}
     seen = []
     for run, order in enumerate(([0, 1, 2, 3], [3, 2, 1, 0], [2])):
