@@ -41,11 +41,11 @@ def presets(resolution: int) -> dict[str, Preset]:
     """The presets by name. What each setting of `fast` is worth, and what else was tried: docs/rendering-speed.md.
 
     Args:
-        resolution: side of the images in pixels. The smaller the pixels, the fewer edges each covers and the fewer
-            samples it needs: inversely as the resolution, the error stays about the same.
+        resolution: side of the images in pixels. The larger a pixel, the more edges it covers and the more samples
+            it needs: inversely as the resolution, the error stays about the same.
     """
     return {
-        "fast": Preset(spp=min(max(512 // resolution, 2), 16), detail=4, denoiser=Denoiser("FAST", "RGB", "NONE")),
+        "fast": Preset(spp=min(max(512 // resolution, 4), 16), detail=4, denoiser=Denoiser("FAST", "RGB", "NONE")),
         "reference": Preset(spp=2048),
         # The settings of the paper's authors' generator, which tests/performance/render_speed.py measures against.
         "3diebench": Preset(

@@ -22,11 +22,11 @@ def test_without_a_denoiser_there_are_more_samples():
 
 
 @needs_bpy
-def test_smaller_pixels_get_fewer_samples():
+def test_larger_pixels_get_more_samples():
     from renderer.blender.engine import choose_preset
 
     samples = [choose_preset("fast", side, has_denoiser=True).spp for side in (8, 32, 64, 128, 256, 4096)]
-    assert samples == [16, 16, 8, 4, 2, 2]
+    assert samples == [16, 16, 8, 4, 4, 4]
 
 
 def test_ready_tells_what_was_resolved(worker, blender):
