@@ -180,11 +180,7 @@ def render(options: argparse.Namespace, make_plan: Callable[[DatasetSpec, Catalo
         return 0
     where = f"part {part} of {options.out}" if part else f"{options.out}"
     say(f"blender: {with_what}; into {where}")
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {options.out}: cannot be made ({error.strerror})", exit_code=2) from None
-    check_writable(options.out)
+    make_folder(options.out)
     categories = str(options.categories) if options.categories else None
     again = {"objects": catalog.source, "categories": categories, "blender": options.blender, "n": options.n}
     with parts.held(options.out, part, options.n), stop_on_signals() as stops:
@@ -217,8 +213,7 @@ def submit(options: argparse.Namespace, plan: Plan, cluster: slurm.Request) -> i
         return 0
     find_blender(options.blender)  # to fail now rather than in every task; devices are the tasks' own affair
     count = slurm.task_count(cluster, plan, options.n)
-    folder.mkdir(parents=True, exist_ok=True)
-    check_writable(folder)
+    make_folder(folder)
     with parts.held(folder, None, options.n):
         run = Run(open_dataset(folder, plan), plan.shards(options.n))
     if run.complete:
@@ -255,6 +250,15 @@ def give_devices(
     cores = usable_cores()
     count = devices.worker_count(choice, workers, per_device, len(cores))
     return choice, devices.seats(choice, count, cores, os.environ)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the output folder, and fail early where it cannot be made or written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be made ({error.strerror})", exit_code=2) from None
+    check_writable(folder)
 
 
 def check_writable(folder: Path) -> None:

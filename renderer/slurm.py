@@ -322,8 +322,9 @@ def parameters(folder: Path, request: Request) -> dict[str, Any]:
         "time": request.minutes,
         "cpus_per_task": request.cpus,
         "signal_delay_s": SIGNAL_DELAY,
-        # srun takes no CPUs over from sbatch since SLURM 22.05.
-        "srun_args": [f"--cpus-per-task={request.cpus}"],
+        "ntasks_per_node": 1,
+        # srun takes no CPUs over from sbatch since SLURM 22.05, and starts a task for each that it has to spare.
+        "srun_args": ["--ntasks=1", f"--cpus-per-task={request.cpus}"],
         # The job unpickles a `Task`, for which it has to find this very code.
         "setup": [f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}"],
         "additional_parameters": {"requeue": True, **request.settings},

@@ -1,8 +1,10 @@
 """A real SLURM of one node on this machine, for the time of a test: its own munge key, ports and folders."""
 
+import ctypes
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -111,13 +113,23 @@ def free_ports(count: int) -> list[int]:
 
 
 def daemon(stack: ExitStack, cluster: Cluster, name: str, *options: str) -> None:
-    """Start a daemon in the foreground, to be stopped when `stack` is left."""
+    """Start a daemon in the foreground, to be stopped when `stack` is left, or when this process is killed."""
     program = shutil.which(name, path="/usr/sbin:/sbin:" + os.environ["PATH"])
     with (cluster.folder / f"{name}.out").open("wb") as output:
         process = subprocess.Popen(
-            [program, *options], env=cluster.environment, stdout=output, stderr=output, start_new_session=True
+            [program, *options],
+            env=cluster.environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
         )
     stack.callback(stop, process)
+
+
+def die_with_parent() -> None:
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def stop(process: subprocess.Popen) -> None:
