@@ -162,6 +162,8 @@ def _opengl(scene: bpy.types.Scene) -> str:
     scene.render.resolution_x = scene.render.resolution_y = 8
     bpy.ops.render.render()
     scene.render.resolution_x = scene.render.resolution_y = side
+    # The picture must not be taken for an image of the first object.
+    bpy.data.batch_remove([image for image in bpy.data.images if image.type == "RENDER_RESULT"])
     return gpu.platform.renderer_get()
 
 
