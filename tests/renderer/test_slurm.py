@@ -16,8 +16,8 @@ from tests.needs import ROOT, needs_bpy, needs_slurm
 from tests.renderer.cluster import Cluster, running_cluster
 from tests.renderer.runs import shards
 
-OPTIONS = ["--objects", "procedural:chair,car", "--resolution", "16", "--shard-size", "25", "--seed", "5"]
-N = 300
+OPTIONS = ["--objects", "procedural:chair,car", "--resolution", "16", "--shard-size", "12", "--seed", "5"]
+N = 150
 TASKS = 3
 
 
@@ -150,7 +150,7 @@ def test_what_slurm_refuses_is_one_clear_line(cluster, tmp_path):
 def test_why_jobs_wait_is_said(cluster, tmp_path):
     assert submit(cluster, tmp_path / "data", "--slurm-set", "time=2:00:00").returncode == 0
     waiting = submit(cluster, tmp_path / "data")
-    assert "0 of 300 images; parts: 3 PENDING (Partition" in waiting.stdout
+    assert "0 of 150 images; parts: 3 PENDING (Partition" in waiting.stdout
     cluster.run("scancel", "--user=root")
     cluster.wait("all jobs are over", lambda: not cluster.states())
 
