@@ -18,8 +18,8 @@ import json, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from assets.catalog import ObjectRef, load_object
-from renderer.blender import coverage, engine, importers, scene
-stage, booth = scene.build_stage(), coverage.build_booth()
+from renderer.blender import booth, engine, importers, scene
+stage, seen_in = scene.build_stage(), booth.build_booth()
 engine.configure(stage.scene, 32, "fast", "png", "cpu")
 import bpy
 folder = Path({folder!r})
@@ -27,7 +27,7 @@ surface, materials, _ = importers.make_subject(load_object(ObjectRef(**json.load
 scene.put_on_stage(stage, surface, materials)
 for name in ("without", "first", "again"):
     if name != "without":
-        coverage.check_coverage(booth, stage.subject, folder)
+        booth.look_at(seen_in, stage.subject, folder)
     for number, yaw in enumerate((0.0, 0.7)):
         scene.pose(stage, {{**{rest!r}, "yaw": yaw}})
         stage.scene.render.filepath = str(folder / f"{{name}}{{number}}.png")
