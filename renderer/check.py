@@ -59,7 +59,7 @@ def check_objects(
     spool = folder / "thumbnails"
     spool.mkdir()
     config = folder / "worker.json"
-    settings = {"resolution": THUMBNAIL, "preset": "fast", "format": "png", "device": "cpu"}
+    settings = {"resolution": THUMBNAIL, "preset": "fast", "format": "png", "passes": [], "device": "cpu"}
     folders = {"spool": str(spool), "unfinished": str(folder), "scratch": str(folder)}
     config.write_text(json.dumps({**settings, **folders}))
     pool = Pool(

@@ -16,6 +16,7 @@ from PIL import Image
 from assets.catalog import load_catalog
 from renderer import check, pool
 from renderer.command import find_blender
+from renderer.render import give_devices
 from tests.needs import ROOT, needs_bpy
 
 pytestmark = needs_bpy
@@ -95,7 +96,9 @@ def test_an_object_that_kills_or_stops_blender_is_quarantined_alone(folder, tmp_
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     catalog = load_catalog(str(folder), folder)
-    verdicts = check.check_objects(catalog.objects, find_blender(None), 1, scratch)
+    command = find_blender(None)
+    _, seats = give_devices(command, "cycles", "cpu", "1", None)
+    verdicts = check.check_objects(catalog.objects, command, seats, scratch)
     reasons = {Path(verdict.object.path).stem: verdict.reason for verdict in verdicts}
     assert "SIGSEGV" in reasons["a"] and "hung" in reasons["empty"]
     assert reasons["b"] == "" and "more than it can hold" in reasons["lies"]
