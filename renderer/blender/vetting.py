@@ -5,6 +5,7 @@ grey), but geometry and materials outside are: without them it would be another 
 """
 
 import json
+import os
 import re
 import stat
 import struct
@@ -13,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from assets import digests, usd
 from assets.errors import BadObject
+from renderer.blender.finite import check_finite
 
 #: Elements that a file may claim without bytes of its own for each (glTF's zeros); a multiple of surface.MAX_FACES.
 MOST_ELEMENTS = 20_000_000
@@ -44,9 +46,9 @@ def vet(path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix in _CHECKS:
         _CHECKS[suffix](path)
+    check_finite(path)
     if suffix not in usd.SUFFIXES:  # whose strings are checked layer by layer
-        for name in digests.named_files(path):
-            _check_named(path, name)
+        _check_companions(path)
 
 
 def model_folder(path: Path) -> Path:
@@ -66,6 +68,15 @@ def is_within(path: Path, folder: Path) -> bool:
         return False
 
 
+def _check_companions(path: Path) -> None:
+    """Check the files that a model names, those that its material files name, and what importers try in their place."""
+    for name in digests.named_files(path):
+        for tried in dict.fromkeys((name, name.rpartition("/")[2])):
+            _check_named(path, tried)
+        if path.suffix.lower() == ".obj" and os.path.isfile(path.parent / name):
+            _check_companions(path.parent / name)
+
+
 def _check_named(path: Path, name: str) -> None:
     """Refuse a companion that is a pipe or a device, or geometry and materials that lie outside."""
     named = path.parent / name
@@ -77,13 +88,6 @@ def _check_named(path: Path, name: str) -> None:
         raise BadObject(f"it names {name}, a pipe, socket or device")
     if PurePosixPath(name).suffix.lower() in _GEOMETRY and not is_within(named, model_folder(path)):
         raise BadObject(f"it names a file outside the model's folder: {name}")
-
-
-def _check_obj(path: Path) -> None:
-    data = path.read_bytes().lower()
-    # Blender reads these as 0 and says nothing.
-    if (b"nan" in data or b"inf" in data) and re.search(rb"^v[ \t][^\n]*(?:nan|inf)", data, re.MULTILINE):
-        raise BadObject("vertices that are not finite numbers")
 
 
 def _check_gltf(path: Path) -> None:
@@ -190,7 +194,6 @@ def _exists(path: Path) -> bool:
 
 
 _CHECKS: dict[str, Callable[[Path], None]] = {
-    ".obj": _check_obj,
     ".glb": _check_gltf,
     ".gltf": _check_gltf,
     ".dae": _check_collada,

@@ -3,6 +3,7 @@
 PYTHON making.py -- FOLDER WHAT    or    blender -b -P making.py -- FOLDER WHAT
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -129,3 +130,4 @@ def endless() -> None:
 
 {"all": export_all, "trap": trap, "linked": linked, "foreign": foreign, "endless": endless}[what]()
 sys.stdout.flush()
+os._exit(0)  # the bpy wheel may wait for ever for Python when it frees a driver at its end
