@@ -63,10 +63,14 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_is_fatal(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @needs_opengl
-def test_eevee_draws_the_same_scene(blender, tmp_path):
-    """On software OpenGL: minutes for the first frame, when shaders are compiled, seconds for the others."""
+@needs_bpy
+def test_eevee_draws_the_same_scene(tmp_path):
+    """On software OpenGL: minutes for the first frame, when shaders are compiled, seconds for the others.
+
+    In one Blender only, for the sake of the minutes: 3.4.1 and 5.0 were seen to pass it too.
+    """
     latents = {**REST, "floor_hue": 0.37, "spot_hue": 0.9}
-    with Worker(blender, tmp_path, engine="eevee", passes=["mask"]) as worker:
+    with Worker("bpy", tmp_path, engine="eevee", passes=["mask"]) as worker:
         assert worker.first["event"] == "ready", worker.first
         assert worker.first["engine"]["device"] == "opengl" and worker.first["engine"]["device_names"] != [""]
         events = worker.visit(marked_cube(tmp_path / "cube.obj"), {0: latents, 1: latents})
