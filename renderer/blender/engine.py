@@ -122,6 +122,7 @@ def set_samples(scene: bpy.types.Scene, settings: dict, fine: bool) -> list[str]
     if settings["engine"] != "cycles":
         return []
     scene.cycles.samples = settings["spp_of_detail" if fine else "spp"]
+    scene.update_tag()  # else Blender may overlook that nothing but this has changed
     more = scene.cycles.samples > settings["spp"]
     return [f"fine detail: {scene.cycles.samples} samples a pixel"] if more else []
 

@@ -35,7 +35,7 @@ def main(source: str, count: int, resolution: int) -> dict[str, float]:
     rows = []
     for number in range(count):
         ref = objects[number * len(objects) // count]
-        with purged(stage.scene), tempfile.TemporaryDirectory() as folder:
+        with purged([stage.scene]), tempfile.TemporaryDirectory() as folder:
             begun = time.perf_counter()
             surface, materials, _ = importers.make_subject(load_object(ref, Path(folder)))
             scene.put_on_stage(stage, surface, materials)
@@ -53,6 +53,7 @@ def parts(stage: scene.Stage, number: int, folder: Path) -> dict[str, float]:
 
     def timed(what, *arguments, **named) -> float:
         best = np.inf
+        stage.scene.update_tag()  # else Blender overlooks that only settings have changed
         for repeat in range(REPEATS + 1):  # the first one builds what the others keep
             scene.pose(stage, sample_latents(0, number * REPEATS + repeat))
             begun = time.perf_counter()

@@ -4,14 +4,14 @@
 
 For each resolution, on the same objects, latents, machine and in the same run:
 
-* `gr3d render --preset fast` as users run it, with one worker and with one per core: everything after Blender's start
-  counts, imports, encoding and sealing included; from the two, how the rate grows with cores;
+* `gr3d render --preset fast` as users run it, with a worker on each core: everything after Blender's start counts,
+  imports, encoding and sealing included; at the first resolution also with one worker, for how the rate grows;
 * 3DIEBench's settings (100 samples, adaptive threshold 0.01, accurate OpenImageDenoise over albedo and normal, bounces
   3/3/0) in this same scene, one process with a thread per core, as its generator runs: frames alone count, imports do
   not, so the ratio that is printed is the smallest that can be meant;
 * PSNR of the stored images (and of the same without JPEG) against references of 2048 samples with the same bounces,
   one image per object. References are slow, so they are cached in --cache;
-* where a frame's time goes (needs the bpy wheel).
+* at the first resolution, where a frame's time goes (needs the bpy wheel).
 """
 
 import argparse
@@ -68,6 +68,8 @@ def main() -> int:
     numbers = {"objects": options.objects, "cores": len(usable_cores())}
     for resolution in options.resolutions:
         numbers[str(resolution)] = at_resolution(options, resolution)
+        if resolution == options.resolutions[0]:
+            numbers[str(resolution)] |= alone(options, resolution, numbers[str(resolution)]["fast"])
         print(json.dumps({resolution: numbers[str(resolution)]}, indent=2), flush=True)
     if options.json:
         options.json.write_text(json.dumps(numbers, indent=2) + "\n")
@@ -83,22 +85,29 @@ def at_resolution(options: argparse.Namespace, resolution: int) -> dict:
         truth = references(judged, resolution, options.cache)
         if options.only_references:
             return {"references": len(truth)}
-        one = whole_run(options, resolution, 1, Path(folder) / "one")
         peer, seconds = drawn(evenly(images, options.images), resolution, "3diebench", cores, Path(folder) / "peer")
         plain, _ = drawn(judged, resolution, "fast", 1, Path(folder) / "plain")
         peer_rate = len(peer) / sum(seconds)
         return {
             "fast": all_,
-            "fast_one_worker": one,
-            "scaling": round(all_["images_per_s"] / one["images_per_s"] / cores, 3),
             "3diebench_settings": {"images_per_s": round(peer_rate, 3), "images": len(peer), "threads": cores},
             "ratio": round(all_["images_per_s"] / peer_rate, 2),
             "ratio_of_frames_alone": round(all_["frames_alone_per_s"] / peer_rate, 2),
             "psnr_stored": spread({i.index: decoded(i.jpg) for i in judged}, truth),
             "psnr_before_jpeg": spread(plain, truth),
             "psnr_3diebench": spread({i: peer[i] for i in peer if i in truth}, truth),
-            "frame_ms": frame_times(options, resolution),
         }
+
+
+def alone(options: argparse.Namespace, resolution: int, all_: dict) -> dict:
+    """What one worker does alone: its rate, how the rate grows with workers, and where a frame's time goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        one = whole_run(options, resolution, 1, Path(folder) / "one")
+    return {
+        "fast_one_worker": one,
+        "scaling": round(all_["images_per_s"] / one["images_per_s"] / all_["workers"], 3),
+        "frame_ms": frame_times(options, resolution),
+    }
 
 
 def whole_run(options: argparse.Namespace, resolution: int, workers: int, out: Path) -> dict:
@@ -204,6 +213,8 @@ def frame_times(options: argparse.Namespace, resolution: int) -> dict | None:
     done = subprocess.run(["taskset", "-c", core, *command], capture_output=True, text=True)
     if "No module named 'bpy'" in done.stderr:
         return None
+    if done.returncode:
+        sys.exit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 
 
