@@ -20,7 +20,7 @@ from renderer.latents import rotation_matrix, sample_latents
 #: object's largest length and 1/75 of that in width. Below it, a network would be shown little but floor.
 LEAST_SHARE = 0.005
 
-#: Share of an object's pixels in the colour of a texture that Cycles could not read. Flowers have up to 0.006 of it.
+#: Share of an object's pixels in the colour of a texture that Cycles could not read.
 MOST_MAGENTA = 0.05
 
 #: Mean squared Laplacian above which an object is finer than a few samples a pixel can show: with 4 samples at

@@ -19,6 +19,10 @@ Y_UP = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], float)  # the importers' (x,
 X_UP = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], float)  # Collada's X_UP: up is x, right is -y
 Z_UP = np.eye(3)
 
+#: Texture coordinates further out are taken as 0: Cycles loses count of its pixels there, and the surface shines in all
+#: colours (Debian's vase1 has 3e9).
+MOST_TILES = 10_000
+
 #: Modifiers that make a mesh from what its own file holds. All others (simulations, caches, textures and meshes read
 #: from other files) are taken off a model from a .blend file.
 _OWN = (
@@ -206,7 +210,8 @@ def _uv(mesh: bpy.types.Mesh) -> np.ndarray:
     layer = next((layer for layer in mesh.uv_layers if layer.active_render), None)
     if layer is None:
         return np.zeros((len(mesh.loops), 2), np.float32)
-    return np.nan_to_num(_array(layer.data, "uv", 2 * len(mesh.loops), np.float32).reshape(-1, 2))
+    uv = np.nan_to_num(_array(layer.data, "uv", 2 * len(mesh.loops), np.float32).reshape(-1, 2))
+    return np.where(np.abs(uv) < MOST_TILES, uv, 0)
 
 
 def _colour(mesh: bpy.types.Mesh, corners: np.ndarray) -> np.ndarray:
@@ -214,7 +219,7 @@ def _colour(mesh: bpy.types.Mesh, corners: np.ndarray) -> np.ndarray:
     if layer is None:
         return np.ones((len(corners), 4), np.float32)
     values = _array(layer.data, "color", 4 * len(layer.data), np.float32).reshape(-1, 4)
-    return np.nan_to_num(values if layer.domain == "CORNER" else values[corners])
+    return np.clip(np.nan_to_num(values if layer.domain == "CORNER" else values[corners]), 0, 1)
 
 
 def _normals(mesh: bpy.types.Mesh, world: np.ndarray) -> np.ndarray:

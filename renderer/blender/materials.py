@@ -138,7 +138,7 @@ def _rebuild(material: bpy.types.Material, colour: Socket | np.ndarray, alpha: S
     output = tree.nodes.new("ShaderNodeOutputMaterial")
     surface = tree.nodes.new("ShaderNodeBsdfDiffuse")
     if isinstance(colour, Socket):
-        tree.links.new(_scaled(tree, colour, WHITEST), surface.inputs["Color"])
+        tree.links.new(_scaled(tree, _bounded(tree, colour), WHITEST), surface.inputs["Color"])
     else:
         surface.inputs["Color"].default_value = (*WHITEST * np.clip(np.nan_to_num(colour), DARKEST, 1), 1)
     shaded = surface.outputs["BSDF"]
@@ -146,6 +146,20 @@ def _rebuild(material: bpy.types.Material, colour: Socket | np.ndarray, alpha: S
         compat.let_eevee_see_through(material)
         shaded = _see_through(tree, shaded, alpha)
     tree.links.new(shaded, output.inputs["Surface"])
+
+
+def _bounded(tree: Tree, colour: Socket) -> Socket:
+    """The colour within [0, 1]: a surface that gives back more light than it gets would outshine the picture."""
+    node = colour.node
+    if node.type == "VERTEX_COLOR" or (node.type == "TEX_IMAGE" and not node.image.is_float):
+        return colour  # within it already
+    for operation, bound in (("MAXIMUM", 0), ("MINIMUM", 1)):
+        limit = tree.nodes.new("ShaderNodeVectorMath")
+        limit.operation = operation
+        limit.inputs[1].default_value = (bound,) * 3
+        tree.links.new(colour, limit.inputs[0])
+        colour = limit.outputs["Vector"]
+    return colour
 
 
 def _scaled(tree: Tree, colour: Socket, factor: float) -> Socket:

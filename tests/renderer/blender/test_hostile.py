@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -273,3 +274,26 @@ def alive_again(blender: str, tmp_path: Path) -> bool:
 
     with Worker(blender, tmp_path / "fresh") as fresh:
         return fresh.visit(white_box(tmp_path / "box.obj"), {0: REST})[-1]["event"] == "visit_done"
+
+
+@pytest.mark.parametrize("what", ["uv", "texture", "vertex colours"])
+def test_nothing_outshines_the_picture(worker, tmp_path, what):
+    """Absurd texture coordinates, textures and vertex colours: a surface gives back no more light than it gets."""
+    if what == "vertex colours":
+        lines = ["ply", "format ascii 1.0", "element vertex 4", *(f"property float {name}" for name in "xyz")]
+        lines += [*(f"property float {name}" for name in ("red", "green", "blue", "alpha")), "element face 1"]
+        lines += ["property list uchar int vertex_indices", "end_header"]
+        lines += [f"{x} 0 {z} 1e30 1e30 1e30 1" for x, z in ((-1, -1), (1, -1), (1, 1), (-1, 1))] + ["4 0 1 2 3", ""]
+        ref = model(tmp_path / "glow.ply")
+        Path(ref.path).write_text("\n".join(lines))
+    else:
+        Image.new("RGB", (300, 200), (40, 200, 40)).save(tmp_path / "t.png")
+        ref = textured(tmp_path, "t.png" if what == "uv" else "t.hdr")
+        (tmp_path / "t.hdr").write_bytes(
+            b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 4 +X 4\n" + b"\xff\xff\xff\xb0" * 16
+        )
+        if what == "uv":
+            path = Path(ref.path)
+            path.write_text(path.read_text().replace("vt 0.5 0.5", "vt 3443870976 0.5"))
+    image = worker.render(replace(ref, id=f"glow {what}"), floor_hue=0.6)
+    assert (image > 0.97).all(axis=2).mean() < 0.02
