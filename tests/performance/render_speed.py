@@ -68,7 +68,7 @@ def main() -> int:
     numbers = {"objects": options.objects, "cores": len(usable_cores())}
     for resolution in options.resolutions:
         numbers[str(resolution)] = at_resolution(options, resolution)
-        if resolution == options.resolutions[0]:
+        if resolution == 128:
             numbers[str(resolution)] |= alone(options, resolution, numbers[str(resolution)]["fast"])
         print(json.dumps({resolution: numbers[str(resolution)]}, indent=2), flush=True)
     if options.json:
