@@ -12,7 +12,7 @@ from renderer.blender import compat
 from renderer.spec import ENGINES, PRESETS
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
-#: Blender's JPEG halves the resolution of colours, which costs more than the noise of `fast`; at 95 still half a dB more.
+#: Blender's JPEG halves the resolution of colours, which costs as much as the noise of `fast`; at 95 half a dB more.
 JPEG_QUALITY = 98
 
 
