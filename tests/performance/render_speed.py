@@ -5,13 +5,13 @@
 For each resolution, on the same objects, latents, machine and in the same run:
 
 * `gr3d render --preset fast` as users run it, with a worker on each core: everything after Blender's start counts,
-  imports, encoding and sealing included; at the first resolution also with one worker, for how the rate grows;
+  imports, encoding and sealing included; at 128 x 128 also with one worker, for how the rate grows;
 * 3DIEBench's settings (100 samples, adaptive threshold 0.01, accurate OpenImageDenoise over albedo and normal, bounces
   3/3/0) in this same scene, one process with a thread per core, as its generator runs: frames alone count, imports do
   not, so the ratio that is printed is the smallest that can be meant;
 * PSNR of the stored images (and of the same without JPEG) against references of 2048 samples with the same bounces,
   one image per object. References are slow, so they are cached in --cache;
-* at the first resolution, where a frame's time goes (needs the bpy wheel).
+* at 128 x 128, where a frame's time goes (needs the bpy wheel).
 """
 
 import argparse
