@@ -1,19 +1,13 @@
-"""A residual trunk with an MLP head whose layers can all be read by name.
-
-The layers, in the order of the forward pass: stem, block1 ... block4 (spatial maps), trunk (what the head reads), then
-head1, head2, head3. The head is the paper's (appendix B): three layers of width 2048 with BatchNorm and ReLU.
-"""
+"""What all of gr3d's own networks share: a trunk with an MLP head, whose layers can all be read by name."""
 
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet18, resnet34, resnet50
 
-ARCHITECTURES = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
-STEMS = ("imagenet", "small")
 HEADS = ("mlp3", "none")
+GRANULARITIES = ("stage", "block")
 
 HEAD_WIDTH = 2048  # appendix B of the paper: the width of a ResNet-50's trunk
 
@@ -23,38 +17,31 @@ _STD = (0.229, 0.224, 0.225)
 
 
 class Network(nn.Module):
-    """Trunk and head. Input: (B, 3, H, W) float in [0, 1], RGB; it is normalised inside.
+    """A trunk (see the subclasses) and a head. Input: (B, 3, H, W) float in [0, 1], RGB; it is normalised inside.
 
-    arch: a key of ARCHITECTURES. stem: "imagenet" (7 x 7 convolution of stride 2 and max-pooling: quarters the side) or
-    "small" (3 x 3 convolution, full resolution, for images of 32 to 64 pixels). head: "mlp3" or "none".
+    head: "mlp3", the paper's (appendix B): three layers of width 2048 with BatchNorm and ReLU, or "none".
 
-    ``layers`` names the taps in order; ``dim`` is the width of the last one, which ``forward`` returns.
-    Raises ValueError for an unknown arch, stem or head.
+    ``layers`` names the taps in the order of the forward pass: the trunk's own maps, then trunk (what the head reads),
+    head1, head2, head3. ``dim`` is the width of the last one, which ``forward`` returns. ``granularity`` may be set to
+    "block" to have every block of a stage read instead of the last one. ``patch``: H and W must be multiples of it.
     """
 
-    def __init__(self, arch: str, stem: str, head: str) -> None:
+    patch = 1
+
+    def __init__(self, trunk_dim: int, head: str) -> None:
         super().__init__()
-        for value, known in ((arch, ARCHITECTURES), (stem, STEMS), (head, HEADS)):
-            if value not in known:
-                raise ValueError(f"{value!r} is not one of {', '.join(known)}")
-        trunk = ARCHITECTURES[arch](weights=None)
-        if stem == "small":
-            conv = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
-            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's own
-            self.stem = nn.Sequential(conv, trunk.bn1, trunk.relu)
-        else:
-            self.stem = nn.Sequential(trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool)
-        self.block1, self.block2, self.block3, self.block4 = trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4
-        self.dim = trunk.fc.in_features
-        self.head = nn.ModuleList()
-        if head == "mlp3":
-            self.head.extend(_mlp3(self.dim))
-            self.dim = HEAD_WIDTH
-        heads = tuple(f"head{i + 1}" for i in range(len(self.head)))
-        self.layers: tuple[str, ...] = ("stem", "block1", "block2", "block3", "block4", "trunk", *heads)
+        if head not in HEADS:
+            raise ValueError(f"{head!r} is not one of {', '.join(HEADS)}")
+        self.granularity = "stage"
+        self.head = nn.ModuleList(_mlp3(trunk_dim) if head == "mlp3" else [])
+        self.dim = HEAD_WIDTH if self.head else trunk_dim
         # Not part of the state: a checkpoint holds what was learnt.
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (*self.trunk_layers(), "trunk", *(f"head{i + 1}" for i in range(len(self.head))))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, dim): the output of the last layer."""
@@ -69,28 +56,39 @@ class Network(nn.Module):
         Spatial maps are averaged to pool x pool cells (or left as they are where the map has fewer cells) and flattened
         to (B, C * cells). The values of ``forward`` itself do not depend on ``pool``.
         """
-        return {name: _pooled(value.float(), pool) for name, value in self._steps(x)}
+        return {name: pooled(value, pool) for name, value in self._steps(x)}
+
+    def forward_with_features(self, x: Tensor, pool: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
+        """(forward(x), features(x, pool)) from one pass. The features are detached: nothing learns through them."""
+        output, features = x, {}
+        for name, output in self._steps(x):
+            features[name] = pooled(output.detach(), pool)
+        return output, features
+
+    def trunk_layers(self) -> tuple[str, ...]:
+        """Names of what ``trunk_steps`` yields, but for the last, "trunk"."""
+        raise NotImplementedError
+
+    def trunk_steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Normalised images -> (layer, (B, C, h, w)) for each layer of the trunk, and ("trunk", (B, d))."""
+        raise NotImplementedError
 
     def _steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        x = (x - self.mean) / self.std
-        for name in ("stem", "block1", "block2", "block3", "block4"):
-            x = getattr(self, name)(x)
-            yield name, x
-        x = x.mean(dim=(2, 3))
-        yield "trunk", x
-        for name, layer in zip(self.layers[6:], self.head, strict=True):
-            x = layer(x)
-            yield name, x
+        for name, output in self.trunk_steps((x - self.mean) / self.std):
+            yield name, output
+        for i, layer in enumerate(self.head):
+            output = layer(output)
+            yield f"head{i + 1}", output
 
 
-def build_network(arch: str, stem: str, head: str, seed: int) -> Network:
-    """The network as initialised from ``seed``, whatever the state of the global generator (which is left untouched).
-
-    Training starts from exactly this network, so it is also the "untrained" control of a run.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Network(arch, stem, head)
+def pooled(x: Tensor, pool: int) -> Tensor:
+    """(B, C, h, w) -> float32 (B, C * cells), averaged to at most pool x pool cells; (B, d) -> float32 (B, d)."""
+    if x.dim() == 2:
+        return x.float()
+    cells = (min(pool, x.shape[2]), min(pool, x.shape[3]))
+    if cells == (1, 1):
+        return x.mean(dim=(2, 3), dtype=torch.float32)  # reads a bfloat16 map as it is, without a float32 copy
+    return F.adaptive_avg_pool2d(x.float(), cells).flatten(1)
 
 
 def _mlp3(width_in: int) -> list[nn.Sequential]:
@@ -98,10 +96,3 @@ def _mlp3(width_in: int) -> list[nn.Sequential]:
         return nn.Sequential(nn.Linear(d, HEAD_WIDTH, bias=False), nn.BatchNorm1d(HEAD_WIDTH), nn.ReLU(inplace=True))
 
     return [hidden(width_in), hidden(HEAD_WIDTH), nn.Sequential(nn.Linear(HEAD_WIDTH, HEAD_WIDTH))]
-
-
-def _pooled(x: Tensor, pool: int) -> Tensor:
-    if x.dim() == 2:
-        return x
-    cells = (min(pool, x.shape[2]), min(pool, x.shape[3]))
-    return F.adaptive_avg_pool2d(x, cells).flatten(1)

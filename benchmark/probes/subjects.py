@@ -9,7 +9,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.models.network import build_network
+from benchmark.models import build_network
 from benchmark.probes.results import PIXELS, TRAINED, UNTRAINED
 from benchmark.training.config import RunConfig, to_dict
 from benchmark.training.run import is_finished, load_checkpoint, load_run, read_config

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark.data.views import ViewSpec
 from benchmark.errors import UserError
-from benchmark.models import ARCHITECTURES, HEADS, STEMS
+from benchmark.models import ARCHITECTURES, HEADS, STEMS, stems
 from benchmark.objectives import OBJECTIVES
 
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -75,6 +75,10 @@ def check(run: RunConfig) -> None:
     ):
         if value not in known:
             raise UserError(f"{option} {value}: unknown; choose one of {', '.join(known)}", exit_code=2)
+    if run.stem not in stems(run.arch):
+        raise UserError(
+            f"--stem {run.stem}: {run.arch} has no such stem; choose {', '.join(stems(run.arch))}", exit_code=2
+        )
     for option, value, fine, rule in (
         ("--epochs", run.epochs, run.epochs >= 1, "at least 1"),
         ("--batch", run.batch, run.batch >= 2, "at least 2 (BatchNorm needs more than one image)"),

@@ -8,6 +8,7 @@ import torch
 
 from benchmark.data.table import count_images, load_table, read_dataset_info
 from benchmark.errors import UserError
+from benchmark.models import check_side
 from benchmark.training import run as run_directory
 from benchmark.training.config import RunConfig, TrainConfig, check
 from benchmark.training.device import resolve_device, resolve_precision, use_own_cores
@@ -60,6 +61,7 @@ def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device
         raise UserError(
             f"--batch {run.batch}: split 'train' of {config.data} has {len(table)} images; choose a smaller batch", 2
         )
+    check_side(run.arch, *table.images.shape[2:])
     trainer = Trainer(run, table, device)
     first, seconds = 0, 0.0
     if (config.out / run_directory.CHECKPOINT).is_file():

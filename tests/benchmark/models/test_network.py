@@ -1,9 +1,12 @@
 """The layers of a network: names, sizes, and that reading them changes nothing."""
 
 import pytest
+import timm
 import torch
+from timm.layers import build_sincos2d_pos_embed
 from torchvision.models import resnet18
 
+from benchmark.errors import UserError
 from benchmark.models import Network, build_network
 
 LAYERS = ("stem", "block1", "block2", "block3", "block4", "trunk", "head1", "head2", "head3")
@@ -33,7 +36,7 @@ def test_last_layer_is_the_output(network, batch):
 def test_trunk_is_what_torchvision_pools(batch):
     """The same weights in torchvision's own network give the same trunk, given the normalisation ours does inside."""
     theirs = resnet18(weights=None).eval()
-    ours = Network("resnet18", "imagenet", "none").eval()
+    ours = build_network("resnet18", "imagenet", "none", seed=0).eval()
     names = {"conv1": "stem.0", "bn1": "stem.1"} | {f"layer{i}": f"block{i}" for i in range(1, 5)}
     state = {}
     for name, value in theirs.state_dict().items():
@@ -48,6 +51,35 @@ def test_trunk_is_what_torchvision_pools(batch):
         torch.testing.assert_close(ours(batch), theirs(normalised), atol=1e-4, rtol=1e-4)
     assert ours.layers == LAYERS[:6]
     assert ours.dim == 512
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "vit-s8"])
+def test_output_and_features_of_one_pass(batch, arch):
+    """What an online probe reads in training: the same values, detached, and the output still learns."""
+    network = build_network(arch, "imagenet", "mlp3", seed=0).train()
+    again = build_network(arch, "imagenet", "mlp3", seed=0).train()
+    output, features = network.forward_with_features(batch)
+    assert torch.equal(output, again(batch))
+    assert tuple(features) == network.layers
+    assert torch.equal(features["head3"], output)
+    assert not any(value.requires_grad for value in features.values())
+    output.sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    for name, value in again.features(batch).items():
+        torch.testing.assert_close(value, features[name])
+
+
+def test_every_block_on_request(batch):
+    network = build_network("resnet34", "small", "none", seed=0).eval()
+    stages = network.features(batch[:, :, :32, :32])
+    network.granularity = "block"
+    blocks = network.features(batch[:, :, :32, :32])
+    counts = (3, 4, 6, 3)
+    expected = [f"block{stage}.{i}" for stage, count in enumerate(counts, 1) for i in range(1, count + 1)]
+    assert tuple(blocks) == network.layers == ("stem", *expected, "trunk")
+    for stage, count in enumerate(counts, 1):
+        assert torch.equal(blocks[f"block{stage}.{count}"], stages[f"block{stage}"])
+    assert torch.equal(blocks["trunk"], stages["trunk"])
 
 
 def test_pool_keeps_a_grid(network, batch):
@@ -98,8 +130,52 @@ def test_initial_weights_are_a_function_of_the_seed():
 
 
 @pytest.mark.parametrize(
-    "names", [("resnet19", "small", "none"), ("resnet18", "tiny", "none"), ("resnet18", "small", "x")]
+    "names",
+    [
+        ("resnet19", "small", "none"),
+        ("resnet18", "tiny", "none"),
+        ("resnet18", "small", "x"),
+        ("vit-s8", "small", "none"),
+    ],
 )
 def test_unknown_names(names):
     with pytest.raises(ValueError, match="is not one of"):
-        Network(*names)
+        build_network(*names, seed=0)
+
+
+@pytest.mark.parametrize(("arch", "side", "width"), [("vit-s4", 16, 384), ("vit-s16", 32, 384), ("vit-b16", 32, 768)])
+def test_transformer_layers(arch, side, width):
+    network = build_network(arch, "imagenet", "mlp3", seed=0).eval()
+    with torch.inference_mode():
+        features = network.features(torch.rand(2, 3, side, side), pool=2)
+    blocks = tuple(f"block{i}" for i in range(1, 13))
+    assert tuple(features) == network.layers == (*blocks, "trunk", "head1", "head2", "head3")
+    assert [value.shape[1] for value in features.values()] == [4 * width] * 12 + [2048] * 4
+    assert features["trunk"].min() == 0  # after the ReLU
+    network.granularity = "block"
+    assert network.layers == tuple(features)
+
+
+def test_transformer_is_timms(batch):
+    """timm's own ViT-S/8 with our weights, and our positions as its table, gives our blocks and our mean of tokens."""
+    ours = build_network("vit-s8", "imagenet", "none", seed=0).eval()
+    theirs = timm.create_model(
+        "vit_small_patch8_224", img_size=64, class_token=False, global_pool="avg", fc_norm=False, num_classes=0
+    ).eval()
+    theirs.pos_embed.data = build_sincos2d_pos_embed([8, 8], 384)[None]
+    theirs.patch_embed.proj, theirs.blocks, theirs.norm = ours.patches, ours.blocks, ours.norm
+    with torch.inference_mode():
+        features, expected = ours.features(batch), theirs((batch - ours.mean) / ours.std)
+        torch.testing.assert_close(features["trunk"], ours.project(expected), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("sides", [(64, 20), (36, 64)])
+def test_images_that_no_patch_divides(sides):
+    network = build_network("vit-s8", "imagenet", "none", seed=0)
+    with pytest.raises(UserError, match=f"--arch vit-s8.* 8 x 8.* {sides[0]} x {sides[1]}"):
+        network(torch.rand(1, 3, *sides))
+
+
+def test_oblong_images(batch):
+    network = build_network("vit-s16", "imagenet", "none", seed=0).eval()
+    assert network.features(batch[:, :, :32], pool=4)["block1"].shape == (3, 384 * 2 * 4)

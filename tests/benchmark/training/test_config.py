@@ -25,6 +25,7 @@ def test_recipes_are_valid_and_survive_json(scale, objective):
         ({"objective": "guess"}, "--objective guess"),
         ({"arch": "resnet19"}, "--arch resnet19"),
         ({"stem": "big"}, "--stem big"),
+        ({"arch": "vit-s8", "stem": "small"}, "--stem small"),
         ({"head": "mlp9"}, "--head mlp9"),
         ({"precision": "fp8"}, "--precision fp8"),
         ({"epochs": 0}, "--epochs 0"),
