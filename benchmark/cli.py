@@ -296,7 +296,12 @@ def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | No
 @with_example("gr3d train --objective rotation --data data/gr3d --out runs/rotation --epochs 20")
 @cli.command()
 @click.option("--data", type=Folder, default=DATA, show_default=True, help="Dataset folder; its split `train` is used.")
-@click.option("--objective", default="simclr", show_default=True, help="simclr or rotation.")
+@click.option(
+    "--objective",
+    default="simclr",
+    show_default=True,
+    help="simclr, rotation, barlow-twins, vicreg, byol or supervised (classifies the categories).",
+)
 @click.option("--recipe", type=click.Choice(["small", "paper"]), default="small", show_default=True, help="Settings.")
 @click.option("--out", type=Folder, help="Run folder [runs/OBJECTIVE].")
 @click.option("--arch", help="resnet18, resnet34, resnet50, or vit-s4, s8, s16, b4, b8, b16.")
@@ -308,6 +313,9 @@ def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | No
 @click.option("--weight-decay", type=float, help="On matrices only.")
 @click.option("--warmup", type=float, help="Share of the steps with rising learning rate.")
 @click.option("--temperature", type=float, help="SimCLR's.")
+@click.option("--redundancy", type=float, help="Barlow Twins' lambda.")
+@click.option("--vicreg", type=float, nargs=3, help="VICReg's weights of invariance, variance, covariance.")
+@click.option("--ema", type=float, help="BYOL: momentum of the teacher at the beginning; it rises to 1.")
 @click.option("--crop-scale", type=float, help="Smallest crop, as a share of the area.")
 @click.option("--flip/--no-flip", default=None, help="Mirror images; off for renders, as it falsifies the rotation.")
 @click.option("--seed", type=int, help="Of weights, order and augmentations.")

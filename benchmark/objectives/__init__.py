@@ -3,17 +3,26 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from benchmark.data.table import ImageTable
+from benchmark.objectives.barlow_twins import BarlowTwins
+from benchmark.objectives.byol import BYOL
 from benchmark.objectives.objective import Objective
 from benchmark.objectives.rotation import Rotation
 from benchmark.objectives.simclr import SimCLR
+from benchmark.objectives.supervised import Supervised
+from benchmark.objectives.vicreg import VICReg
 
 if TYPE_CHECKING:
     from benchmark.training.config import RunConfig
 
-# name -> (what the run is configured as, width of the network's output) -> objective
-OBJECTIVES: dict[str, Callable[["RunConfig", int], Objective]] = {
-    "simclr": lambda config, dim: SimCLR(config.temperature),
-    "rotation": lambda config, dim: Rotation(dim),
+# name -> (what the run is configured as, width of the network's output, the training images) -> objective
+OBJECTIVES: dict[str, Callable[["RunConfig", int, ImageTable], Objective]] = {
+    "simclr": lambda config, dim, table: SimCLR(config.temperature),
+    "rotation": lambda config, dim, table: Rotation(dim),
+    "barlow-twins": lambda config, dim, table: BarlowTwins(config.redundancy),
+    "vicreg": lambda config, dim, table: VICReg(config.vicreg),
+    "byol": lambda config, dim, table: BYOL(dim),
+    "supervised": lambda config, dim, table: Supervised(dim, table.categories),
 }
 
 __all__ = ["OBJECTIVES", "Objective"]

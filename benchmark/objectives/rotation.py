@@ -3,8 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark import distributed
 from benchmark.data.table import ImageTable
-from benchmark.objectives.objective import Objective
+from benchmark.objectives.objective import Objective, full_precision
 
 
 class Rotation(Objective):
@@ -26,6 +27,7 @@ class Rotation(Objective):
         """float32 (N, 4)"""
         return table.quaternion.float()
 
-    def forward(self, outputs: Tensor, target: Tensor) -> Tensor:
+    def forward(self, outputs: Tensor, target: Tensor, teacher: None = None) -> Tensor:
         """outputs (1, B, dim), target (B, 4) -> scalar, the mean over images and components."""
-        return F.mse_loss(self.readout(outputs[0]), target)
+        with full_precision(outputs):
+            return distributed.mean(F.mse_loss(self.readout(outputs[0].float()), target))

@@ -1,7 +1,7 @@
 """What a training run is made of."""
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
 from benchmark.data.views import ViewSpec
@@ -20,8 +20,9 @@ class RunConfig:
     as many as the objective wants. epochs: passes over the training split; batch: images a step (a step of SimCLR
     runs twice as many views). lr: peak learning rate, not rescaled by the batch; weight_decay: AdamW's, on weights of
     two or more dimensions; warmup: share of the steps, from 0 to 1, over which lr rises linearly. temperature:
-    SimCLR's. seed: of the initial weights, the order and the augmentations. precision: "bf16" (autocast), "fp32", or
-    "auto" for what the device does best.
+    SimCLR's; redundancy: Barlow Twins' lambda; vicreg: VICReg's weights of invariance, variance and covariance; ema:
+    momentum of BYOL's teacher at the first step, from where it rises to 1. seed: of the initial weights, the order and
+    the augmentations. precision: "bf16" (autocast), "fp32", or "auto" for what the device does best.
     """
 
     objective: str
@@ -35,6 +36,9 @@ class RunConfig:
     weight_decay: float
     warmup: float
     temperature: float = 0.2
+    redundancy: float = 0.0051
+    vicreg: tuple[float, float, float] = (25.0, 25.0, 1.0)
+    ema: float = 0.996
     seed: int = 0
     precision: str = "auto"
 
@@ -86,6 +90,9 @@ def check(run: RunConfig) -> None:
         ("--weight-decay", run.weight_decay, 0 <= run.weight_decay < math.inf, "0 or above"),
         ("--warmup", run.warmup, 0 <= run.warmup <= 1, "a share of the training, from 0 to 1"),
         ("--temperature", run.temperature, 0 < run.temperature < math.inf, "above 0"),
+        ("--redundancy", run.redundancy, 0 <= run.redundancy < math.inf, "0 or above"),
+        ("--vicreg", run.vicreg, _are_weights(run.vicreg), "three weights, 0 or above"),
+        ("--ema", run.ema, 0 <= run.ema <= 1, "a momentum, from 0 to 1"),
         ("--seed", run.seed, 0 <= run.seed < 2**63, "0 or above"),
     ):
         if not fine:
@@ -96,19 +103,26 @@ def check(run: RunConfig) -> None:
             raise UserError(f"--crop-scale {low}: must be above 0 and at most 1", exit_code=2)
 
 
+def _are_weights(values: tuple) -> bool:
+    return len(values) == 3 and all(0 <= value < math.inf for value in values)
+
+
 def to_dict(run: RunConfig) -> dict:
     """As JSON types; from_dict reads it back."""
     return asdict(run)
 
 
 def from_dict(values: dict) -> RunConfig:
-    """The inverse of to_dict, also after a round trip through JSON. TypeError or ValueError for anything else."""
+    """The inverse of to_dict, also after a round trip through JSON; what an older run does not say has its default.
+    TypeError or ValueError for anything else."""
     names = {field.name for field in fields(RunConfig)}
-    if not isinstance(values, dict) or set(values) != names:
-        odd = sorted(names ^ set(values)) if isinstance(values, dict) else values
+    needed = {field.name for field in fields(RunConfig) if field.default is MISSING}
+    if not isinstance(values, dict) or not needed <= set(values) <= names:
+        odd = sorted(needed - set(values) | set(values) - names) if isinstance(values, dict) else values
         raise ValueError(f"unknown or missing entries: {odd}")
-    views = tuple(
-        ViewSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in view.items()})
-        for view in values["views"]
-    )
-    return RunConfig(**{**values, "views": views})
+    views = tuple(ViewSpec(**_as_tuples(view)) for view in values["views"])
+    return RunConfig(**{**_as_tuples(values), "views": views})
+
+
+def _as_tuples(values: dict) -> dict:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -19,6 +19,12 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
     return peak * (_FINAL_LR + (1 - _FINAL_LR) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
+def ema_momentum(step: int, steps: int, base: float) -> float:
+    """Share of its old weights that BYOL's teacher keeps at step 0 ... steps - 1: half a cosine from ``base`` towards 1
+    (Grill et al., 2020, section 3.2)."""
+    return 1 - (1 - base) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     """int64 (count,), the order in which an epoch visits the images."""
     return np.random.default_rng((seed, _ORDER, epoch)).permutation(count)

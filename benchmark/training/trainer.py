@@ -34,7 +34,7 @@ class Trainer:
         self.network: Network = build_network(run.arch, run.stem, run.head, run.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
-            self.objective: Objective = OBJECTIVES[run.objective](run, self.network.dim)
+            self.objective: Objective = OBJECTIVES[run.objective](run, self.network.dim, table)
         self.network.to(device, memory_format=torch.channels_last).train()
         self.objective.to(device).train()
         target = self.objective.target(table)

@@ -48,8 +48,8 @@ def main() -> int:
     threads = use_own_cores()
     run = replace(RECIPES["small"][options.objective], batch=options.batch, precision=resolve_precision("auto", device))
     table = random_table(4 * options.batch, options.side)
-    target = OBJECTIVES[run.objective](run, 1).target(table)
-    bare = bare_step(run, options.side, None if target is None else target[: run.batch].to(device), device)
+    target = OBJECTIVES[run.objective](run, 1, table).target(table)
+    bare = bare_step(run, table, None if target is None else target[: run.batch].to(device), device)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(run, table, device)
         with closing(TrainingLog(Path(folder), 0, lag=1)) as log:
@@ -94,11 +94,13 @@ def random_table(count: int, side: int) -> ImageTable:
     )
 
 
-def bare_step(run: RunConfig, side: int, target: torch.Tensor | None, device: torch.device) -> Callable[[], None]:
+def bare_step(
+    run: RunConfig, table: ImageTable, target: torch.Tensor | None, device: torch.device
+) -> Callable[[], None]:
     network = build_network(run.arch, run.stem, run.head, run.seed).to(device, memory_format=torch.channels_last)
-    objective = OBJECTIVES[run.objective](run, network.dim).to(device)
+    objective = OBJECTIVES[run.objective](run, network.dim, table).to(device)
     optimizer = make_optimizer([network, objective], run)
-    batch = torch.rand(len(run.views) * run.batch, 3, side, side, device=device)
+    batch = torch.rand(len(run.views) * run.batch, *table.images.shape[1:], device=device)
     batch = batch.contiguous(memory_format=torch.channels_last)
 
     def step() -> None:

@@ -35,6 +35,10 @@ def test_recipes_are_valid_and_survive_json(scale, objective):
         ({"weight_decay": -1.0}, "--weight-decay -1"),
         ({"warmup": 1.5}, "--warmup 1.5"),
         ({"temperature": 0.0}, "--temperature 0"),
+        ({"redundancy": -1.0}, "--redundancy -1"),
+        ({"vicreg": (1.0, -1.0, 1.0)}, r"--vicreg \(1.0, -1.0, 1.0\)"),
+        ({"vicreg": (1.0, 1.0)}, r"--vicreg \(1.0, 1.0\)"),
+        ({"ema": 1.5}, "--ema 1.5"),
         ({"seed": -1}, "--seed -1"),
     ],
 )
@@ -50,6 +54,11 @@ def test_with_views_changes_crop_and_flip_of_every_view():
     assert with_views(changed, crop_scale=RUN.views[0].crop_scale[0], flip=False) == RUN
     with pytest.raises(UserError, match=r"--crop-scale 1\.5"):
         check(with_views(RUN, crop_scale=1.5))
+
+
+def test_older_runs_have_the_defaults_of_what_they_do_not_say():
+    older = {name: value for name, value in to_dict(RUN).items() if name not in ("redundancy", "vicreg", "ema")}
+    assert from_dict(older) == RUN
 
 
 @pytest.mark.parametrize("values", [{}, {**to_dict(RUN), "later": 1}, [], None])

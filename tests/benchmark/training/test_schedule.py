@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmark.training.schedule import epoch_order, learning_rate, view_rng
+from benchmark.training.schedule import ema_momentum, epoch_order, learning_rate, view_rng
 
 
 def test_learning_rate_warms_up_and_falls_as_a_cosine():
@@ -20,6 +20,14 @@ def test_learning_rate_warms_up_and_falls_as_a_cosine():
 def test_no_warm_up_and_nothing_but_warm_up():
     assert learning_rate(0, 10, 1.0, 0.0) == 1.0
     assert learning_rate(9, 10, 1.0, 1.0) == 1.0
+
+
+def test_teachers_momentum_rises_from_the_base_to_one():
+    values = [ema_momentum(step, 100, 0.9) for step in range(101)]
+    assert values[0] == pytest.approx(0.9)
+    assert values[50] == pytest.approx(0.95)
+    assert values[100] == 1.0
+    assert all(later > earlier for earlier, later in pairwise(values))
 
 
 def test_an_epoch_visits_every_image_once_in_its_own_order():
