@@ -19,7 +19,7 @@ def pairs() -> Iterator[tuple[str, Tensor]]:
             first = torch.randn(batch, dim, generator=generator)
             second = first + 0.5 * torch.randn(batch, dim, generator=generator)
             pair = torch.stack([first, second])
-            for scale in (1e-3, 1.0, 1e3):
+            for scale in (1e-6, 1e-3, 1.0, 1e3, 1e6):
                 yield f"seed {seed}, {batch} x {dim}, scale {scale:g}", scale * pair
             yield f"seed {seed}, {batch} x {dim}, shifted", pair + 10
             yield f"seed {seed}, {batch} x {dim}, identical views", torch.stack([first, first])
