@@ -308,9 +308,12 @@ def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | No
 @click.option("--stem", help="Of ResNets: imagenet (7x7, stride 2, max-pool) or small (3x3).")
 @click.option("--head", help="mlp3 (3 layers of width 2048) or none.")
 @click.option("--epochs", type=int, help="Passes over the training split.")
-@click.option("--batch", type=int, help="Images per step.")
-@click.option("--lr", type=float, help="Peak learning rate of AdamW.")
-@click.option("--weight-decay", type=float, help="On matrices only.")
+@click.option("--batch", type=int, help="Images per step, over all ranks and parts.")
+@click.option("--accumulate", type=int, help="Parts to run a batch in, one after the other, to save memory.")
+@click.option("--optimizer", help="adamw, sgd or lars.")
+@click.option("--momentum", type=float, help="Of sgd and lars.")
+@click.option("--lr", type=float, help="Peak learning rate.")
+@click.option("--weight-decay", type=float, help="Not of biases, norms and position embeddings.")
 @click.option("--warmup", type=float, help="Share of the steps with rising learning rate.")
 @click.option("--temperature", type=float, help="SimCLR's.")
 @click.option("--redundancy", type=float, help="Barlow Twins' lambda.")
@@ -321,6 +324,9 @@ def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | No
 @click.option("--seed", type=int, help="Of weights, order and augmentations.")
 @click.option("--precision", help="auto, bf16 or fp32.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--compile", default="auto", show_default=True, help="on, off, or auto: on a single CUDA device.")
+@click.option("--deterministic", is_flag=True, help="The same bits every time, also on CUDA; slower there.")
+@click.option("--checkpoint-minutes", type=float, default=2, show_default=True, help="Between checkpoints.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint, if there is one.")
 def train(
     data: Path,
@@ -328,14 +334,21 @@ def train(
     recipe: str,
     out: Path | None,
     device: str,
+    compile: str,
+    deterministic: bool,
+    checkpoint_minutes: float,
     resume: bool,
     crop_scale: float | None,
     flip: bool | None,
     **options: object,
 ) -> None:
-    """Train a network on a dataset's split `train`. What is not given comes from the objective's recipe."""
+    """Train a network on a dataset's split `train`. What is not given comes from the objective's recipe.
+
+    On several GPUs or nodes: torchrun --nproc-per-node N -m benchmark.cli train ... (docs/training.md).
+    """
     from dataclasses import replace
 
+    from benchmark import distributed
     from benchmark.data.table import count_images
     from benchmark.objectives import OBJECTIVES
     from benchmark.recipes import RECIPES
@@ -347,15 +360,22 @@ def train(
         raise UserError(f"--objective {objective}: choose one of {', '.join(OBJECTIVES)}", exit_code=2)
     given = {name: value for name, value in options.items() if value is not None}
     run = with_views(replace(RECIPES[recipe][objective], **given), crop_scale, flip)
+    if run.optimizer != RECIPES[recipe][objective].optimizer and "lr" not in given:
+        raise UserError(f"--optimizer {run.optimizer}: give its --lr, too; the recipe's suits another", exit_code=2)
+    if run.optimizer == "adamw" and "momentum" in given:
+        raise UserError("--momentum: only with --optimizer sgd or lars", exit_code=2)
     if "batch" not in given:
         run = replace(run, batch=batch_for(count_images(data, "train"), run.batch))
     out = out or RUNS / objective
-    click.echo(
-        f"{objective} on {data} into {out}: {run.arch}, stem {run.stem}, head {run.head}, {run.epochs} epochs, "
-        f"batch {run.batch}, lr {run.lr:g}, weight decay {run.weight_decay:g} (recipe {recipe})",
-        err=True,
-    )
-    run_training(TrainConfig(run=run, data=data, out=out, device=device), resume=resume)
+    if distributed.is_main():
+        click.echo(
+            f"{objective} on {data} into {out}: {run.arch}, stem {run.stem}, head {run.head}, {run.epochs} epochs, "
+            f"batch {run.batch}, {run.optimizer}, lr {run.lr:g}, weight decay {run.weight_decay:g} (recipe {recipe})",
+            err=True,
+        )
+    how = {"device": device, "compile": compile, "deterministic": deterministic}
+    config = TrainConfig(run=run, data=data, out=out, checkpoint_seconds=60 * checkpoint_minutes, **how)
+    run_training(config, resume=resume)
 
 
 def batch_for(images: int | None, recipe: int) -> int:

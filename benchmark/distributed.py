@@ -10,10 +10,13 @@ Without a process group everything here is the identity, so that nobody else has
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from benchmark.errors import UserError
 
 _LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # torchrun sets them all
 
@@ -27,7 +30,8 @@ def started(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(local_rank())
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # Flags and messages stay on the CPU, so that no GPU is waited for when ranks agree on something.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield
     finally:
@@ -49,6 +53,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", 0)) if _launched() else 0
 
 
+def local_ranks() -> int:
+    """How many ranks there are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if _launched() else 1
+
+
 def is_main() -> bool:
     """Whether this is the rank that writes and speaks."""
     return rank() == 0
@@ -68,6 +77,39 @@ def mean(x: Tensor) -> Tensor:
     For a loss that is a mean over images: the local mean's gradient is already N times the joined one's (see above).
     """
     return _Mean.apply(x) if _grouped() else x
+
+
+def highest(*numbers: int) -> list[int]:
+    """The highest of each of the ranks' ``numbers``, on all ranks."""
+    if not _grouped():
+        return list(numbers)
+    together = torch.tensor(numbers, dtype=torch.int64)
+    dist.all_reduce(together, dist.ReduceOp.MAX)
+    return together.tolist()
+
+
+def from_main(value: Any) -> Any:
+    """The main rank's ``value`` (anything that can be pickled), on all ranks."""
+    if not _grouped():
+        return value
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """A block that all ranks leave or none: after a UserError on some, the first of those raises it at the block's end
+    and the others SystemExit, so that one line says what was wrong. The ranks exchange nothing inside."""
+    failure = None
+    try:
+        yield
+    except UserError as error:
+        failure = error
+    code = highest(0 if failure is None else failure.exit_code)[0]
+    if code:
+        first = -highest(-rank() if failure is not None else -world_size())[0]
+        raise failure if failure is not None and rank() == first else SystemExit(code)
 
 
 class _Gather(torch.autograd.Function):

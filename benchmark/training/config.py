@@ -10,6 +10,7 @@ from benchmark.models import ARCHITECTURES, HEADS, STEMS, stems
 from benchmark.objectives import OBJECTIVES
 
 PRECISIONS = ("auto", "bf16", "fp32")
+OPTIMIZERS = ("adamw", "sgd", "lars")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +18,11 @@ class RunConfig:
     """Everything that decides the weights, besides the data: what config.json of a run directory holds.
 
     objective, arch, stem, head: names in benchmark.objectives and benchmark.models. views: how each view is augmented,
-    as many as the objective wants. epochs: passes over the training split; batch: images a step (a step of SimCLR
-    runs twice as many views). lr: peak learning rate, not rescaled by the batch; weight_decay: AdamW's, on weights of
-    two or more dimensions; warmup: share of the steps, from 0 to 1, over which lr rises linearly. temperature:
+    as many as the objective wants. epochs: passes over the training split; batch: images a step, over all ranks and
+    parts (a step of SimCLR runs twice as many views); accumulate: parts in which a step's batch is run one after the
+    other, each with a loss and BatchNorm's statistics of its own. optimizer: a name in OPTIMIZERS; momentum: SGD's and
+    LARS'. lr: peak learning rate, not rescaled by the batch; weight_decay: of what benchmark.training.optimizers lets
+    decay; warmup: share of the steps, from 0 to 1, over which lr rises linearly. temperature:
     SimCLR's; redundancy: Barlow Twins' lambda; vicreg: VICReg's weights of invariance, variance and covariance; ema:
     momentum of BYOL's teacher at the first step, from where it rises to 1. seed: of the initial weights, the order and
     the augmentations. precision: "bf16" (autocast), "fp32", or "auto" for what the device does best.
@@ -39,22 +42,29 @@ class RunConfig:
     redundancy: float = 0.0051
     vicreg: tuple[float, float, float] = (25.0, 25.0, 1.0)
     ema: float = 0.996
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    accumulate: int = 1
     seed: int = 0
     precision: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A run, and where and how it is carried out; none of the latter changes what is learnt.
+    """A run, and where and how it is carried out; none of the latter changes what is learnt (beyond rounding).
 
     data: folder of a gr3d dataset; its split "train" is used. out: the run directory. device: "auto", "cpu" or "cuda".
-    checkpoint_seconds: time between checkpoints; one is also written at the end and when the run is stopped.
+    compile: "auto", "on" or "off", see benchmark.training.compilation. deterministic: only kernels that give the same
+    bits every time. checkpoint_seconds: time between checkpoints; one is also written at the end and when the run is
+    stopped.
     """
 
     run: RunConfig
     data: Path
     out: Path
     device: str = "auto"
+    compile: str = "auto"
+    deterministic: bool = False
     checkpoint_seconds: float = 120.0
 
 
@@ -75,6 +85,7 @@ def check(run: RunConfig) -> None:
         ("--arch", run.arch, ARCHITECTURES),
         ("--stem", run.stem, STEMS),
         ("--head", run.head, HEADS),
+        ("--optimizer", run.optimizer, OPTIMIZERS),
         ("--precision", run.precision, PRECISIONS),
     ):
         if value not in known:
@@ -93,6 +104,8 @@ def check(run: RunConfig) -> None:
         ("--redundancy", run.redundancy, 0 <= run.redundancy < math.inf, "0 or above"),
         ("--vicreg", run.vicreg, _are_weights(run.vicreg), "three weights, 0 or above"),
         ("--ema", run.ema, 0 <= run.ema <= 1, "a momentum, from 0 to 1"),
+        ("--momentum", run.momentum, 0 <= run.momentum < 1, "0 or above and below 1"),
+        ("--accumulate", run.accumulate, run.accumulate >= 1, "at least 1"),
         ("--seed", run.seed, 0 <= run.seed < 2**63, "0 or above"),
     ):
         if not fine:
@@ -101,6 +114,17 @@ def check(run: RunConfig) -> None:
         low, high = view.crop_scale
         if not 0 < low <= high <= 1:
             raise UserError(f"--crop-scale {low}: must be above 0 and at most 1", exit_code=2)
+
+
+def check_shares(run: RunConfig, ranks: int) -> None:
+    """Raise UserError (wrong usage) unless ``ranks`` ranks can share each part of a batch equally."""
+    pieces = run.accumulate * ranks
+    if run.batch % pieces or run.batch < 2 * pieces:
+        raise UserError(
+            f"--batch {run.batch}: cannot be shared by {ranks} ranks in {run.accumulate} parts (--accumulate); take a "
+            f"multiple of {pieces} that leaves each at least 2 images",
+            exit_code=2,
+        )
 
 
 def _are_weights(values: tuple) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 from contextlib import suppress
@@ -11,8 +12,8 @@ from typing import TextIO
 import torch
 from torch import Tensor
 
-from benchmark.errors import UserError
-from benchmark.training.run import LOG
+from benchmark.files import write_atomically
+from benchmark.training.run import BOARD, LOG
 
 _PLAIN_SECONDS = 30.0  # between progress lines where the output is no terminal
 _TERMINAL_SECONDS = 0.5
@@ -20,7 +21,10 @@ _TIMED_STEPS = 5  # the estimate printed at the start comes from these
 
 
 class TrainingLog:
-    """Writes one line a step to log.jsonl: step (from 1), epoch (from 1), loss, lr, images_per_s.
+    """What a run's steps gave: a line each in log.jsonl, the same numbers as TensorBoard's scalars in tensorboard/.
+
+    A line has step and epoch (from 1), loss, lr and gradient (its length over all parameters). TensorBoard also gets
+    images_per_s: log.jsonl holds nothing that two runs of the same settings would not agree on.
 
     Losses stay on the device until ``flush``, so that a GPU is not made to wait at every step.
     """
@@ -30,40 +34,65 @@ class TrainingLog:
         flushes."""
         self.path = run / LOG
         lines = [line for line in _lines(self.path) if line["step"] <= done]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
         self.file = self.path.open("a")
+        self.board = _board(run / BOARD, done)
         self.lag = lag
-        self.pending: list[tuple[dict, Tensor]] = []
+        self.pending: list[tuple[dict, int, Tensor]] = []
         self.last_loss = lines[-1]["loss"] if lines else math.nan
         self.since = time.monotonic()
 
-    def add(self, step: int, epoch: int, lr: float, images: int, loss: Tensor) -> None:
-        self.pending.append(({"step": step, "epoch": epoch, "lr": lr, "images": images}, loss.detach()))
+    def add(self, step: int, epoch: int, lr: float, images: int, loss: Tensor, gradient: Tensor) -> None:
+        """images: how many the step had, for the rate; loss, gradient: scalars on any device."""
+        self.pending.append(({"step": step, "epoch": epoch, "lr": lr}, images, torch.stack([loss, gradient])))
         if len(self.pending) >= self.lag:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is pending. UserError, naming the step, when a loss is not finite."""
+        """Write what is pending. NotFiniteError at the first loss or gradient that is not."""
         if not self.pending:
             return
-        losses = torch.stack([loss for _, loss in self.pending]).tolist()
+        numbers = torch.stack([pair for _, _, pair in self.pending]).tolist()
         now = time.monotonic()
-        rate = sum(line["images"] for line, _ in self.pending) / max(now - self.since, 1e-9)
+        rate = sum(images for _, images, _ in self.pending) / max(now - self.since, 1e-9)
         self.since = now
-        for (line, _), loss in zip(self.pending, losses, strict=True):
-            if not math.isfinite(loss):
-                raise UserError(
-                    f"{self.path.parent}: the loss became {loss} at step {line['step']} (epoch {line['epoch']}); "
-                    "train again into another --out with a lower --lr or with --precision fp32"
-                )
-            entry = {"step": line["step"], "epoch": line["epoch"], "loss": loss, "lr": line["lr"]}
-            self.file.write(json.dumps({**entry, "images_per_s": round(rate, 2)}) + "\n")
-        self.last_loss = losses[-1]
+        for (line, _, _), (loss, gradient) in zip(self.pending, numbers, strict=True):
+            for name, value in (("loss", loss), ("gradient", gradient)):
+                if not math.isfinite(value):
+                    raise NotFiniteError(name, value, line["step"])
+            line = {"step": line["step"], "epoch": line["epoch"], "loss": loss, "lr": line["lr"], "gradient": gradient}
+            self.file.write(json.dumps(line) + "\n")
+            for name in ("loss", "lr", "gradient"):
+                self.board.add_scalar(name, line[name], line["step"])
+        self.board.add_scalar("images_per_s", rate, line["step"])
+        self.last_loss = loss
         self.pending.clear()
         self.file.flush()
 
+    def sync(self) -> None:
+        """Flush, and have it all survive a power cut: a checkpoint must not be ahead of its log."""
+        self.flush()
+        os.fsync(self.file.fileno())
+        self.board.flush()
+
     def close(self) -> None:
         self.file.close()
+        self.board.close()
+
+
+class NotFiniteError(Exception):
+    """The loss or the gradient of a step is not finite. name: which of them; step: from 1."""
+
+    def __init__(self, name: str, value: float, step: int) -> None:
+        super().__init__(f"the {name} became {value} at step {step}")
+        self.step = step
+
+
+def _board(folder: Path, done: int):
+    """TensorBoard's writer, told to forget what an interrupted run showed beyond step ``done``."""
+    from torch.utils.tensorboard import SummaryWriter  # half a second that only training needs
+
+    return SummaryWriter(str(folder), purge_step=done + 1)
 
 
 def mean_loss(run: Path, steps: int) -> float:

@@ -1,95 +1,156 @@
-"""Trains one network on one device."""
+"""Trains one network: sets up what a run needs, repeats the trainer's step, saves.
 
+Under torchrun every rank runs this. They end together: what goes wrong on one, or is asked of one, is known to all
+after the step at the latest. The main rank alone writes and speaks.
+"""
+
+import signal
 import time
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
 
-from benchmark.data.table import count_images, load_table, read_dataset_info
+from benchmark import distributed
+from benchmark.data.table import ImageTable, count_images, load_table, read_dataset_info
 from benchmark.errors import UserError
 from benchmark.models import check_side
 from benchmark.training import run as run_directory
-from benchmark.training.config import RunConfig, TrainConfig, check
-from benchmark.training.device import resolve_device, resolve_precision, use_own_cores
-from benchmark.training.log import Progress, TrainingLog, mean_loss
+from benchmark.training.compilation import wants_compile
+from benchmark.training.config import RunConfig, TrainConfig, check, check_shares
+from benchmark.training.device import numerics, resolve_device, resolve_precision, use_own_cores
+from benchmark.training.keeper import keeping
+from benchmark.training.log import mean_loss
+from benchmark.training.run import Checkpoint
 from benchmark.training.stop import StopRequest
 from benchmark.training.trainer import Trainer
-
-_GPU_LOG_LAG = 50  # steps between looks at the losses, each of which waits for the GPU
 
 
 def train(config: TrainConfig, resume: bool = False) -> dict:
     """Train on split "train" of ``config.data`` into the run directory ``config.out``; return report.json's content.
 
     With ``resume``, goes on from the checkpoint in ``config.out`` if there is one, as if never stopped: bit for bit on
-    a CPU with the same number of threads. A finished run is reported, not trained again. Prints progress to stderr.
+    a CPU with the same number of threads, on CUDA with ``config.deterministic``. A finished run is reported, not
+    trained again. Prints progress to stderr. Under torchrun this is one rank of the run.
 
     UserError for unusable settings or data, an ``out`` that another process trains in or that holds a run with other
-    settings or (without ``resume``) an unfinished one, a loss that is not finite, a batch too large for the GPU, and
-    when stopped by Ctrl-C, SIGTERM or SIGHUP (after writing a checkpoint).
+    settings or (without ``resume``) an unfinished one, a loss or gradient that is not finite, a batch too large for the
+    GPU, another rank that ended, and when stopped by Ctrl-C, SIGTERM or SIGHUP (after writing a checkpoint). Where one
+    rank says so, the others raise SystemExit.
     """
-    check(config.run)
     device = resolve_device(config.device)
-    spec = read_dataset_info(config.data)["spec"]
     try:
-        with run_directory.locked(config.out):
-            run = _check_out(config, resolve_precision(config.run.precision, device), spec, resume)
-            return _finished(config) if run_directory.is_finished(config.out) else _train(config, run, spec, device)
+        with distributed.started(device), numerics(device, config.deterministic), ExitStack() as held:
+            run, spec, finished, resumed = _claim(config, device, resume, held)
+            return _finished(config) if finished else _train(config, run, spec, device, resumed)
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"--batch {config.run.batch}: too large for the memory of {_name(device)}; "
-            "train again with a smaller one into another --out"
+            f"--batch {config.run.batch}: too large for the memory of {_name(device)}; train again into another --out "
+            "with a smaller one, or in parts (--accumulate)"
         ) from error
     except KeyboardInterrupt:
         raise UserError(f"{config.out}: stopped; add --resume to go on from the last checkpoint") from None
+    except RuntimeError as error:
+        if reason := _reason(error, config):
+            raise UserError(reason) from error
+        raise
+
+
+def _claim(
+    config: TrainConfig, device: torch.device, resume: bool, held: ExitStack
+) -> tuple[RunConfig, dict, bool, bool]:
+    """The main rank locks ``config.out`` (until ``held`` ends) and looks what is there.
+
+    Returns the run with its precision, the dataset's spec, whether the run is finished, whether it has a checkpoint.
+    """
+    found = None
+    with distributed.together():
+        check(config.run)
+        check_shares(config.run, distributed.world_size())
+        if distributed.is_main():
+            spec = read_dataset_info(config.data)["spec"]
+            held.enter_context(run_directory.locked(config.out))
+            run = _check_out(config, resolve_precision(config.run.precision, device), spec, resume)
+            has_checkpoint = (config.out / run_directory.CHECKPOINT).is_file()
+            found = (run, spec, run_directory.is_finished(config.out), has_checkpoint)
+    return distributed.from_main(found)
 
 
 def _finished(config: TrainConfig) -> dict:
-    report = run_directory.read_report(config.out)
-    images = count_images(config.data, "train")
+    with distributed.together():
+        report = run_directory.read_report(config.out)
+        images = count_images(config.data, "train")
     grown = images is not None and images != report["images"]
     change = f" (on {report['images']} images, the dataset now has {images}; another --out trains on those)"
-    print(f"{config.out}: already finished, not trained again{change if grown else ''}")
+    if distributed.is_main():
+        print(f"{config.out}: already finished, not trained again{change if grown else ''}")
     return report
 
 
-def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device) -> dict:
+def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device, resumed: bool) -> dict:
     threads = use_own_cores()
+    with distributed.together():
+        table = _table(config, run)
+        checkpoint = run_directory.load_checkpoint(config.out) if resumed else None
+    trainer = Trainer(
+        run,
+        table,
+        device,
+        compile=wants_compile(config.compile, device, config.deterministic),
+        deterministic=config.deterministic,
+    )
+    with distributed.together():
+        if checkpoint is not None:
+            trainer.restore(checkpoint, config.out)
+        if distributed.is_main():
+            _say_where(config, trainer, checkpoint)
+            if not (config.out / run_directory.CONFIG).exists():
+                run_directory.write_config(config.out, run, spec)
+    seconds = _fit(trainer, config, checkpoint)
+    report = None
+    with distributed.together():
+        if distributed.is_main():
+            report = _report(config, trainer, table, seconds, threads)
+            run_directory.write_json(config.out / run_directory.REPORT, report)
+    return distributed.from_main(report)
+
+
+def _table(config: TrainConfig, run: RunConfig) -> ImageTable:
     table = load_table(config.data, "train")
     if len(table) < run.batch:
         raise UserError(
             f"--batch {run.batch}: split 'train' of {config.data} has {len(table)} images; choose a smaller batch", 2
         )
     check_side(run.arch, *table.images.shape[2:])
-    trainer = Trainer(run, table, device)
-    first, seconds = 0, 0.0
-    if (config.out / run_directory.CHECKPOINT).is_file():
-        checkpoint = run_directory.load_checkpoint(config.out)
-        trainer.restore(checkpoint, config.out)
-        first, seconds = checkpoint.step, checkpoint.seconds
-        print(f"{config.out}: goes on after step {first} of {trainer.steps}")
-    if not (config.out / run_directory.CONFIG).exists():
-        run_directory.write_config(config.out, run, spec)
-    try:
-        seconds = _fit(trainer, config, first, seconds)
-    except OSError as error:
-        raise UserError(f"{config.out}: cannot be written ({error.strerror}); make room, then add --resume") from error
-    images = trainer.steps * run.batch
-    report = {
-        "objective": run.objective,
+    return table
+
+
+def _say_where(config: TrainConfig, trainer: Trainer, checkpoint: Checkpoint | None) -> None:
+    if checkpoint is None:
+        return
+    print(f"{config.out}: goes on after step {checkpoint.step} of {trainer.steps}")
+    if checkpoint.ranks != distributed.world_size():
+        print(
+            f"{config.out}: on {distributed.world_size()} ranks, until now on {checkpoint.ranks}: the weights will not "
+            "be those of an uninterrupted run to the bit"
+        )
+
+
+def _report(config: TrainConfig, trainer: Trainer, table: ImageTable, seconds: float, threads: int) -> dict:
+    images = trainer.steps * trainer.run.batch
+    return {
+        "objective": trainer.run.objective,
         "images": len(table),
         "steps": trainer.steps,
         "loss_last_epoch": mean_loss(config.out, trainer.steps_per_epoch),
         "seconds": round(seconds, 1),
         "images_per_s": round(images / seconds, 2),
         "views_per_s": round(images * trainer.objective.views / seconds, 2),
-        "device": _name(device),
+        "device": _name(trainer.device),
+        "ranks": distributed.world_size(),
         "threads": threads,
         "torch": torch.__version__,
     }
-    run_directory.write_json(config.out / run_directory.REPORT, report)
-    return report
 
 
 def _check_out(config: TrainConfig, precision: str, spec: dict, resume: bool) -> RunConfig:
@@ -121,35 +182,39 @@ def _identity(run: RunConfig, spec: dict) -> dict:
     return {**vars(run), **{f"dataset {name}": value for name, value in spec.items()}}
 
 
-def _fit(trainer: Trainer, config: TrainConfig, first: int, seconds: float) -> float:
-    """Carry out steps ``first`` and on; return the seconds of training, ``seconds`` of earlier sittings included."""
-    run, steps = trainer.run, trainer.steps
-    started = saved = time.monotonic()
-
-    def save(done: int) -> None:
-        log.flush()  # never a checkpoint after a loss that is not finite
-        run_directory.save_checkpoint(config.out, trainer.checkpoint(done, seconds + time.monotonic() - started))
-
-    progress = Progress(run.objective, first, steps, run.batch)
-    lag = _GPU_LOG_LAG if trainer.device.type == "cuda" else 1
-    with closing(TrainingLog(config.out, first, lag)) as log, StopRequest() as stop:
-        for done in range(first + 1, steps + 1):
-            result = trainer.step(done - 1)
-            epoch = (done - 1) // trainer.steps_per_epoch + 1
-            log.add(done, epoch, result.lr, run.batch, result.loss)
-            progress.step(done, f"{epoch}/{run.epochs}", log.last_loss)
-            if stop.name and done < steps:
-                save(done)
-                raise UserError(
-                    f"{config.out}: stopped by {stop.name} after step {done} of {steps}, saved; "
-                    "add --resume to go on from there"
-                )
-            if time.monotonic() - saved >= config.checkpoint_seconds and done < steps:
-                save(done)
-                saved = time.monotonic()
-        save(steps)
-    return seconds + time.monotonic() - started
+def _fit(trainer: Trainer, config: TrainConfig, checkpoint: Checkpoint | None) -> float:
+    """Carry out the steps after ``checkpoint``; return the seconds of training, those of earlier sittings included."""
+    first, before = (checkpoint.step, checkpoint.seconds) if checkpoint else (0, 0.0)
+    started = time.monotonic()
+    with keeping(config, trainer, first) as keeper, StopRequest() as stop:
+        for done in range(first + 1, trainer.steps + 1):
+            keeper.note(done, trainer.step(done - 1))
+            # What one rank knows, all know: they save, fail and stop after the same step.
+            due, wish = distributed.highest(keeper.is_due(done), stop.number)
+            if due or wish:
+                with distributed.together():
+                    keeper.save(done, before + time.monotonic() - started)
+                    if wish and done < trainer.steps and distributed.is_main():
+                        raise UserError(
+                            f"{config.out}: stopped by {signal.Signals(wish).name} after step {done} of "
+                            f"{trainer.steps}, saved; add --resume to go on from there"
+                        )
+    return before + time.monotonic() - started
 
 
 def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _reason(error: RuntimeError, config: TrainConfig) -> str | None:
+    """What to tell of errors of torch's that have a plain cause; None for others."""
+    text = (str(error) or type(error).__name__).splitlines()[0]
+    if "does not have a deterministic implementation" in text:
+        return f"--deterministic: {text.partition(',')[0]}; train without it into another --out"
+    lost = isinstance(error, torch.distributed.DistError) or "gloo" in text.lower() or "nccl" in text.lower()
+    if lost and distributed.world_size() > 1:
+        return (
+            f"rank {distributed.rank()}: another rank is gone ({text}); see what it or the kernel said, then run the "
+            f"same command with --resume on {config.out}"
+        )
+    return None

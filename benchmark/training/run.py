@@ -1,8 +1,7 @@
-"""The run directory: config.json, checkpoint.pt, log.jsonl and, once training has finished, report.json."""
+"""The run directory: config.json, checkpoint.pt, log.jsonl, tensorboard/ and, once finished, report.json."""
 
 import fcntl
 import json
-import pickle
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,16 +15,18 @@ from benchmark.models import Network, build_network
 from benchmark.training.config import RunConfig, check, from_dict, to_dict
 
 CONFIG, CHECKPOINT, LOG, REPORT = "config.json", "checkpoint.pt", "log.jsonl", "report.json"
+BOARD = "tensorboard"
 
 _FORMAT = "gr3d-run-1"
 
 
 @dataclass
 class Checkpoint:
-    """All that a run needs to go on. ``step`` steps are done; order and augmentations follow from it and the seed.
+    """All that a run needs to go on. ``step`` steps are done; order, augmentations and all other random numbers follow
+    from it and the seed, so that the state of no generator is kept.
 
-    optimizer is None once the run is finished. rng is the state of torch's CPU generator. seconds: training time so
-    far. images: size of the training split.
+    optimizer is None once the run is finished, teacher where there is none. seconds: training time so far. images: size
+    of the training split. ranks: how many trained.
     """
 
     step: int
@@ -34,7 +35,8 @@ class Checkpoint:
     network: dict
     objective: dict
     optimizer: dict | None
-    rng: torch.Tensor
+    teacher: dict | None = None
+    ranks: int = 1
 
 
 @contextmanager
@@ -134,14 +136,18 @@ def load_checkpoint(run: Path) -> Checkpoint:
     advice = f"{path}: damaged, or not a checkpoint of gr3d train"
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch and the unpickler pass on whatever a torn or foreign file trips
         raise UserError(f"{advice} ({_first_line(error)})") from error
     if not isinstance(stored, dict) or stored.pop("format", None) != _FORMAT:
         raise UserError(advice)
+    stored.pop("rng", None)  # of runs begun before every step had a seed of its own
     try:
-        return Checkpoint(**stored)
+        checkpoint = Checkpoint(**stored)
     except TypeError as error:
         raise UserError(f"{advice} ({error})") from error
+    if not (type(checkpoint.step) is int and checkpoint.step >= 0 and isinstance(checkpoint.seconds, float)):
+        raise UserError(f"{advice} (step {checkpoint.step}, seconds {checkpoint.seconds})")
+    return checkpoint
 
 
 def load_weights(module: torch.nn.Module, state: dict, run: Path) -> None:

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-_ORDER, _VIEWS = 1, 2  # streams of random numbers that must not share draws
+_ORDER, _VIEWS, _TORCH = 1, 2, 3  # streams of random numbers that must not share draws
 
 _FINAL_LR = 1e-3  # the cosine ends at this share of the peak, as in the authors' code
 
@@ -30,6 +30,25 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng((seed, _ORDER, epoch)).permutation(count)
 
 
+def batch_seed(seed: int, step: int) -> tuple[int, int, int]:
+    """What step 0 ... draws its augmentations from: a seed for numpy.random.default_rng."""
+    return seed, _VIEWS, step
+
+
 def view_rng(seed: int, step: int) -> np.random.Generator:
     """Source of a step's augmentations."""
-    return np.random.default_rng((seed, _VIEWS, step))
+    return np.random.default_rng(batch_seed(seed, step))
+
+
+def torch_seed(seed: int, step: int, rank: int) -> int:
+    """What torch's own generators start a step from (dropout; nothing else draws from them)."""
+    return int(np.random.default_rng((seed, _TORCH, step, rank)).integers(2**63))
+
+
+def shares(batch: int, accumulate: int, rank: int, ranks: int) -> list[slice]:
+    """Which of a step's ``batch`` images this rank runs: one slice for each of ``accumulate`` parts.
+
+    A part is a run of batch / accumulate images, cut into one run for each rank.
+    """
+    share = batch // (accumulate * ranks)
+    return [slice(start, start + share) for start in range(rank * share, batch, share * ranks)]

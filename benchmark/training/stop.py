@@ -6,7 +6,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Context manager; ``name`` is the signal that arrived, or None. A second Ctrl-C interrupts at once.
+    """Context manager; ``number`` is that of the signal that arrived, or 0. A second Ctrl-C interrupts at once.
 
     What whoever started the process had it ignore (nohup: SIGHUP) stays ignored. Outside the main thread Python cannot
     install handlers, and nothing is caught.
@@ -15,7 +15,7 @@ class StopRequest:
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
-        self.name: str | None = None
+        self.number = 0
         self._previous: dict = {}
 
     def __enter__(self) -> "StopRequest":
@@ -28,7 +28,7 @@ class StopRequest:
         self._restore()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
+        self.number = int(number)
         # The others may come twice: a closing terminal's from the kernel and from the shell.
         if signal.SIGINT in self._previous:
             signal.signal(signal.SIGINT, self._previous[signal.SIGINT])

@@ -1,114 +1,186 @@
-"""The network, its objective and its optimizer, and what one step does with them."""
+"""The network, its objective, its optimizer and (for BYOL) its teacher, and what one step does with them."""
 
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from benchmark import distributed
 from benchmark.data import views
 from benchmark.data.table import ImageTable
 from benchmark.errors import UserError
 from benchmark.models import Network, build_network
 from benchmark.objectives import OBJECTIVES, Objective
+from benchmark.training.compilation import compiled
 from benchmark.training.config import RunConfig
+from benchmark.training.optimizers import load_optimizer, make_optimizer
 from benchmark.training.run import CHECKPOINT, Checkpoint, load_weights
-from benchmark.training.schedule import epoch_order, learning_rate, view_rng
+from benchmark.training.schedule import ema_momentum, epoch_order, learning_rate, shares, torch_seed, view_rng
+from benchmark.training.teacher import follow, make_teacher
 
 
 @dataclass
 class StepResult:
-    """loss: scalar on the device, before the update."""
+    """loss, gradient (its length over all parameters): scalars on the device, before the update. The loss is this
+    rank's where the objective is a mean over images, else that of the images of all ranks."""
 
     lr: float
     loss: Tensor
+    gradient: Tensor
 
 
 class Trainer:
-    """A network, its objective and its optimizer on a device; ``step(i)`` carries out step i of ``steps``."""
+    """All that is learnt, on one device; ``step(i)`` carries out step i of ``steps``.
 
-    def __init__(self, run: RunConfig, table: ImageTable, device: torch.device) -> None:
+    On several ranks each has a Trainer and runs its share of every batch; torch's DistributedDataParallel keeps them
+    the same. Which images a step has and how they are augmented follows from the seed and the step alone, whatever the
+    number of ranks.
+    """
+
+    def __init__(
+        self,
+        run: RunConfig,
+        table: ImageTable,
+        device: torch.device,
+        *,
+        compile: bool = False,
+        deterministic: bool = False,
+    ) -> None:
         self.run, self.device = run, device
         self.images = table.images.to(device)
         self.network: Network = build_network(run.arch, run.stem, run.head, run.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             self.objective: Objective = OBJECTIVES[run.objective](run, self.network.dim, table)
+        if device.type == "cuda" and distributed.world_size() > 1:  # it refuses CPU tensors
+            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+            self.objective = nn.SyncBatchNorm.convert_sync_batchnorm(self.objective)
         self.network.to(device, memory_format=torch.channels_last).train()
         self.objective.to(device).train()
+        self.teacher = make_teacher(self.network) if self.objective.needs_teacher else None
         target = self.objective.target(table)
         self.target = None if target is None else target.to(device)
         self.optimizer = make_optimizer([self.network, self.objective], run)
         self.steps_per_epoch = len(table) // run.batch  # what is left of an epoch is in another one's order
         self.steps = run.epochs * self.steps_per_epoch
+        self.shares = shares(run.batch, run.accumulate, distributed.rank(), distributed.world_size())
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
-        torch.manual_seed(run.seed)
+
+        run_network, self._run_teacher = self.network, self.teacher
+        if compile:
+            batch = next(self._parts(0))[0]
+            run_network = compiled(self.network, batch, self._autocast())
+            self._run_teacher = self.teacher and compiled(self.teacher, batch, self._autocast())
+        self._model: nn.Module = _Model(self.network, self.objective, run_network, self._autocast)
+        if distributed.world_size() > 1:
+            # With find_unused_parameters the gradients are summed in the same pieces from the first step on; without,
+            # they are cut anew after it, and with three ranks or more a resumed run differs in the last bits.
+            self._model = DistributedDataParallel(
+                self._model, find_unused_parameters=deterministic, gradient_as_bucket_view=True
+            )
 
     def step(self, step: int) -> StepResult:
-        rows = self._rows(step)
+        """Forward, backward, update. Waits for nothing on the device."""
+        torch.manual_seed(torch_seed(self.run.seed, step, distributed.rank()))
         lr = learning_rate(step, self.steps, self.run.lr, self.run.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        loss = self.loss(self._views(step, rows), None if self.target is None else self.target[rows])
-        loss.backward()
+        loss = self._gradients(step)
+        gradient = nn.utils.get_total_norm([p.grad for p in self._model.parameters() if p.grad is not None])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(lr, loss.detach())
+        if self.teacher is not None:
+            follow(self.teacher, self.network, ema_momentum(step, self.steps, self.run.ema))
+        return StepResult(lr, loss, gradient)
 
-    def loss(self, batch: Tensor, target: Tensor | None) -> Tensor:
-        """batch: (views * B, 3, H, W), view by view. One forward pass, so BatchNorm sees all views together."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bf16"):
-            outputs = self.network(batch)
-        return self.objective(outputs.float().unflatten(0, (self.objective.views, -1)), target)
+    def _gradients(self, step: int) -> Tensor:
+        """Leave the gradient of the mean over the step's parts in the parameters; return that mean."""
+        total = torch.zeros((), device=self.device)
+        for part, (batch, rows) in enumerate(self._parts(step), start=1):
+            # The ranks' gradients are summed with the last part's.
+            last = part == self.run.accumulate or distributed.world_size() == 1
+            with nullcontext() if last else self._model.no_sync():
+                target = None if self.target is None else self.target[rows]
+                loss = self._model(batch, target, self._taught(batch)) / self.run.accumulate
+                loss.backward()
+            total += loss.detach()
+        return total
+
+    def _parts(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """This rank's share of each of a step's parts: (views * B, 3, H, W), view by view, and int64 (B,), its rows.
+
+        The augmentations of the whole batch are drawn and cut, so that they do not depend on who runs what.
+        """
+        rows, rng = self._rows(step), view_rng(self.run.seed, step)
+        drawn = [views.draw(spec, self.run.batch, *self.images.shape[2:], rng) for spec in self.run.views]
+        for share in self.shares:
+            images = self.images.index_select(0, rows[share])
+            yield torch.cat([views.apply(images, parameters[share]) for parameters in drawn]), rows[share]
 
     def _rows(self, step: int) -> Tensor:
-        """int64 (B,) on the device: the images of a step."""
+        """int64 (batch,) on the device: the images of a step."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             self._order = (epoch, epoch_order(self.run.seed, epoch, len(self.images)))
         start = position * self.run.batch
         return torch.from_numpy(self._order[1][start : start + self.run.batch]).to(self.device, non_blocking=True)
 
-    def _views(self, step: int, rows: Tensor) -> Tensor:
-        images = self.images.index_select(0, rows)
-        rng = view_rng(self.run.seed, step)
-        return torch.cat(
-            [views.apply(images, views.draw(spec, len(images), *images.shape[2:], rng)) for spec in self.run.views]
-        )
+    @torch.no_grad()
+    def _taught(self, batch: Tensor) -> Tensor | None:
+        """What the teacher, if there is one, makes of the same views: float32 (views, B, d)."""
+        if self.teacher is None:
+            return None
+        with self._autocast():
+            return self._run_teacher(batch).float().unflatten(0, (self.objective.views, -1))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bf16")
 
     def checkpoint(self, step: int, seconds: float) -> Checkpoint:
         return Checkpoint(
             step=step,
             images=len(self.images),
             seconds=seconds,
+            ranks=distributed.world_size(),
             network=self.network.state_dict(),
             objective=self.objective.state_dict(),
+            teacher=None if self.teacher is None else self.teacher.state_dict(),
             optimizer=self.optimizer.state_dict() if step < self.steps else None,
-            rng=torch.get_rng_state(),
         )
 
     def restore(self, checkpoint: Checkpoint, out: Path) -> None:
+        """Take over all that ``checkpoint`` holds. UserError when it is not of this run; ``out``: its run directory."""
         if checkpoint.images != len(self.images):
             raise UserError(
                 f"{out}: began with {checkpoint.images} training images, the dataset now has {len(self.images)}; "
                 "choose another --out"
             )
+        if checkpoint.step > self.steps:
+            raise UserError(f"{out / CHECKPOINT}: is of step {checkpoint.step}, this run has {self.steps}")
         load_weights(self.network, checkpoint.network, out)
         load_weights(self.objective, checkpoint.objective, out)
+        if self.teacher is not None:
+            load_weights(self.teacher, checkpoint.teacher, out)
         if checkpoint.step < self.steps:
-            try:
-                self.optimizer.load_state_dict(checkpoint.optimizer)
-            except (TypeError, KeyError, ValueError) as error:
-                raise UserError(f"{out / CHECKPOINT}: damaged optimizer state ({error})") from error
-        torch.set_rng_state(checkpoint.rng)
+            load_optimizer(self.optimizer, checkpoint.optimizer, out / CHECKPOINT)
 
 
-def make_optimizer(modules: list[nn.Module], run: RunConfig) -> torch.optim.Optimizer:
-    """AdamW; biases and BatchNorm's scales and shifts (all one-dimensional) are not decayed."""
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": run.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=run.lr, fused=True)
+class _Model(nn.Module):
+    """Network and objective as the one module whose gradients DistributedDataParallel averages."""
+
+    def __init__(self, network: Network, objective: Objective, run_network: Callable, autocast: Callable) -> None:
+        """run_network: ``network`` itself or compiled. autocast: makes the context that it runs in."""
+        super().__init__()
+        self.network, self.objective = network, objective
+        self.run_network, self.autocast = run_network, autocast
+
+    def forward(self, batch: Tensor, target: Tensor | None, taught: Tensor | None) -> Tensor:
+        """batch: (views * B, 3, H, W), view by view. One pass for all of them, so BatchNorm sees all views together."""
+        with self.autocast():
+            outputs = self.run_network(batch)
+        return self.objective(outputs.float().unflatten(0, (self.objective.views, -1)), target, taught)

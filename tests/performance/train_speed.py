@@ -28,8 +28,9 @@ from benchmark.recipes import RECIPES
 from benchmark.training.config import RunConfig, TrainConfig
 from benchmark.training.device import resolve_device, resolve_precision, use_own_cores
 from benchmark.training.log import Progress, TrainingLog
+from benchmark.training.optimizers import make_optimizer
 from benchmark.training.run import save_checkpoint
-from benchmark.training.trainer import Trainer, make_optimizer
+from benchmark.training.trainer import Trainer
 
 NEEDED = 0.85
 
@@ -121,7 +122,7 @@ def full_step(trainer: Trainer, log: TrainingLog) -> Callable[[], None]:
         nonlocal done
         result = trainer.step(done)
         done += 1
-        log.add(done, 1, result.lr, trainer.run.batch, result.loss)
+        log.add(done, 1, result.lr, trainer.run.batch, result.loss, result.gradient)
         progress.step(done, "1/1", log.last_loss)
 
     return step

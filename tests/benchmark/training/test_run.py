@@ -21,7 +21,7 @@ RUN = replace(RECIPES["small"]["simclr"], head="none", precision="fp32")
 
 def checkpoint(arch: str = "resnet18") -> Checkpoint:
     network = build_network(arch, RUN.stem, RUN.head, seed=3).state_dict()
-    return Checkpoint(1, 32, 0.5, network, {}, None, torch.get_rng_state())
+    return Checkpoint(1, 32, 0.5, network, {}, None)
 
 
 @pytest.fixture(scope="module")

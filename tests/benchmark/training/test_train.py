@@ -198,13 +198,13 @@ def test_batch_too_large_for_the_gpu(data, tmp_path, monkeypatch):
     def fail(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB\nmore")
 
-    monkeypatch.setattr(Trainer, "loss", fail)
-    with pytest.raises(UserError, match=r"--batch 8: too large for the memory of cpu; .*smaller.*--out"):
+    monkeypatch.setattr(Trainer, "step", fail)
+    with pytest.raises(UserError, match=r"--batch 8: too large for the memory of cpu; .*--out .*smaller.*--accumulate"):
         train(settings(data, tmp_path / "run"))
 
 
 def test_stopped_before_the_first_step(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(Trainer, "__init__", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(Trainer, "__init__", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     with pytest.raises(UserError, match="stopped; add --resume"):
         train(settings(data, tmp_path / "run"))
 
@@ -244,8 +244,14 @@ def test_rotation_is_learnt(data, tmp_path):
 
 def test_loss_that_is_not_finite_stops_with_the_step(data, tmp_path):
     config = settings(data, tmp_path / "run", small(lr=1e30, warmup=0.0))
-    with pytest.raises(UserError, match=r"the loss became (nan|inf) at step \d+ \(epoch 1\); .*--lr"):
+    with pytest.raises(
+        UserError,
+        match=r"the (loss|gradient) became (nan|inf) at step 2, batch seed \(0, 2, 1\); "
+        r"last good checkpoint: .*run/checkpoint\.pt of step 1; .*--lr",
+    ):
         train(config)
+    assert torch.load(config.out / "checkpoint.pt", weights_only=True)["step"] == 1
+    assert [line[0] for line in losses(config.out)] == [1]
     assert not is_finished(config.out)
 
 

@@ -1,0 +1,99 @@
+"""What a run leaves behind while it trains: its log, its progress line, its checkpoints."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from benchmark import distributed
+from benchmark.errors import UserError
+from benchmark.training import run as run_directory
+from benchmark.training.config import TrainConfig
+from benchmark.training.log import NotFiniteError, Progress, TrainingLog
+from benchmark.training.schedule import batch_seed
+from benchmark.training.trainer import StepResult, Trainer
+
+_GPU_LOG_LAG = 50  # steps between looks at the losses, each of which waits for the GPU
+
+
+class Keeper:
+    """Does nothing at all: on every rank but the main one."""
+
+    def note(self, done: int, result: StepResult) -> None:
+        """Step ``done`` (from 1) gave ``result``."""
+
+    def is_due(self, done: int) -> bool:
+        """Whether to call ``save`` after step ``done``."""
+        return False
+
+    def save(self, done: int, seconds: float) -> None:
+        """Write a checkpoint; seconds: of training so far. UserError when that cannot be done, or when there was
+        something wrong with a step since the last one; the last checkpoint is then left as it is."""
+
+    def close(self) -> None:
+        pass
+
+
+class MainKeeper(Keeper):
+    """On the main rank. What goes wrong in ``note`` is raised by ``save``, when all ranks have come there."""
+
+    def __init__(self, config: TrainConfig, trainer: Trainer, first: int) -> None:
+        """first: steps already done."""
+        self.config, self.trainer = config, trainer
+        lag = _GPU_LOG_LAG if trainer.device.type == "cuda" else 1
+        self.log = TrainingLog(config.out, first, lag)
+        self.progress = Progress(trainer.run.objective, first, trainer.steps, trainer.run.batch)
+        self.saved_step, self.saved_at = first, time.monotonic()
+        self.failure: Exception | None = None
+
+    def note(self, done: int, result: StepResult) -> None:
+        run = self.trainer.run
+        epoch = (done - 1) // self.trainer.steps_per_epoch + 1
+        try:
+            self.log.add(done, epoch, result.lr, run.batch, result.loss, result.gradient)
+            self.progress.step(done, f"{epoch}/{run.epochs}", self.log.last_loss)
+        except (NotFiniteError, OSError) as error:
+            self.failure = error
+
+    def is_due(self, done: int) -> bool:
+        waited = time.monotonic() - self.saved_at
+        return self.failure is not None or done == self.trainer.steps or waited >= self.config.checkpoint_seconds
+
+    def save(self, done: int, seconds: float) -> None:
+        try:
+            if self.failure is not None:
+                raise self.failure
+            self.log.sync()  # never a checkpoint after a loss that is not finite
+            run_directory.save_checkpoint(self.config.out, self.trainer.checkpoint(done, seconds))
+        except NotFiniteError as error:
+            raise UserError(self._not_finite(error)) from error
+        except OSError as error:
+            raise UserError(
+                f"{self.config.out}: cannot be written ({error.strerror}); make room, then add --resume"
+            ) from error
+        self.saved_step, self.saved_at = done, time.monotonic()
+
+    def _not_finite(self, error: NotFiniteError) -> str:
+        checkpoint = self.config.out / run_directory.CHECKPOINT
+        last = f"{checkpoint} of step {self.saved_step}" if self.saved_step else "none"
+        return (
+            f"{self.config.out}: {error}, batch seed {batch_seed(self.trainer.run.seed, error.step - 1)}; last good "
+            f"checkpoint: {last}; train again into another --out with a lower --lr or with --precision fp32"
+        )
+
+    def close(self) -> None:
+        with suppress(OSError):  # what counts has been written by ``save``; a full disk was reported there
+            self.log.close()
+
+
+@contextmanager
+def keeping(config: TrainConfig, trainer: Trainer, first: int) -> Iterator[Keeper]:
+    """This rank's keeper. UserError when the log cannot be written; first: steps already done."""
+    with distributed.together():
+        try:
+            keeper = MainKeeper(config, trainer, first) if distributed.is_main() else Keeper()
+        except OSError as error:
+            raise UserError(f"{config.out}: cannot be written ({error.strerror})") from error
+    try:
+        yield keeper
+    finally:
+        keeper.close()
