@@ -434,19 +434,31 @@ def is_same_network(one: dict, other: dict) -> bool:
     return all(one.get(name) == other.get(name) for name in ("arch", "stem", "head", "seed"))
 
 
-@with_example("gr3d plot runs/regression --out figures/figure2")
+@with_example("gr3d plot runs/regression --out figures/figure2\n  gr3d plot runs/simclr")
 @cli.command()
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Figure, without ending [RESULTS/figure2].")
+@click.option("--out", type=click.Path(path_type=Path), help="Figure, without ending [RESULTS/figure2, RUN/online].")
 @click.option("--split", help="val (new objects) or val_views (new views) [val, if the results have it].")
 def plot(results: Sequence[Path], out: Path | None, split: str | None) -> None:
-    """Draw error per layer, one panel per latent (Figure 2), as png and svg, with the numbers as csv."""
+    """Draw error per layer, one panel per latent (Figure 2), as png and svg, with the numbers as csv.
+
+    Of a run of gr3d train: what its online probes read from every layer, epoch by epoch (Figure 11).
+    """
+    from benchmark.figures.epochs import plot_epochs
     from benchmark.figures.layers import plot_layers
     from benchmark.probes.results import load_results, merge_results
 
     if not results:
         results = [REGRESSION]
         click.echo(f"results: {REGRESSION}", err=True)
+    if runs := [path for path in results if (path / "config.json").is_file()]:
+        if len(results) > 1 or split:
+            raise UserError(
+                f"{runs[0]}: a run's epochs are drawn alone, one run at a time, without --split", exit_code=2
+            )
+        written = plot_epochs(runs[0], out or runs[0] / "online")
+        click.echo("\n".join(map(str, (written.png, written.svg, written.csv))))
+        return
     folder = results[0] if results[0].is_dir() else results[0].parent
     merged = merge_results([load_results(path) for path in results])
     written = plot_layers(merged, out or folder / "figure2", split=split)
