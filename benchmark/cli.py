@@ -326,6 +326,7 @@ def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | No
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--compile", default="auto", show_default=True, help="on, off, or auto: on a single CUDA device.")
 @click.option("--deterministic", is_flag=True, help="The same bits every time, also on CUDA; slower there.")
+@click.option("--online-probes/--no-online-probes", default=True, help="Read every layer during training [on].")
 @click.option("--checkpoint-minutes", type=float, default=2, show_default=True, help="Between checkpoints.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint, if there is one.")
 def train(
@@ -336,6 +337,7 @@ def train(
     device: str,
     compile: str,
     deterministic: bool,
+    online_probes: bool,
     checkpoint_minutes: float,
     resume: bool,
     crop_scale: float | None,
@@ -373,7 +375,7 @@ def train(
             f"batch {run.batch}, {run.optimizer}, lr {run.lr:g}, weight decay {run.weight_decay:g} (recipe {recipe})",
             err=True,
         )
-    how = {"device": device, "compile": compile, "deterministic": deterministic}
+    how = {"device": device, "compile": compile, "deterministic": deterministic, "online_probes": online_probes}
     config = TrainConfig(run=run, data=data, out=out, checkpoint_seconds=60 * checkpoint_minutes, **how)
     run_training(config, resume=resume)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -302,6 +302,16 @@ def read_records(run: Path) -> list[dict]:
     if not records:
         raise UserError(f"{path}: empty; the first record is written at the end of the first epoch")
     return records
+
+
+def scalars(record: dict) -> Iterator[tuple[str, float]]:
+    """A record's numbers as TensorBoard names them: probes/TARGET/LAYER, and probes/accuracy/LAYER."""
+    for layer, errors in record["error"].items():
+        for target, error in errors.items():
+            if error is not None:
+                yield f"probes/{target}/{layer}", error
+    for layer, accuracy in record.get("accuracy", {}).items():
+        yield f"probes/accuracy/{layer}", accuracy
 
 
 def _lines(path: Path) -> list[dict]:

@@ -21,17 +21,19 @@ def wants_compile(choice: str, device: torch.device, deterministic: bool) -> boo
     return choice == "on"
 
 
-def compiled(network: nn.Module, batch: Tensor, autocast: torch.autocast) -> Callable[[Tensor], Tensor]:
-    """``network`` compiled for batches like ``batch``, or, with a line on stderr, as it is where that cannot be done.
+def compiled(network: nn.Module, batch: Tensor, autocast: torch.autocast, method: Callable | None = None) -> Callable:
+    """``network``, or one of its methods whose output is a tensor or begins with one, compiled for batches like
+    ``batch``, or, with a line on stderr, as it is where that cannot be done.
 
     Carries out one forward and backward pass, which is when torch compiles; parameters and buffers are afterwards what
     they were.
     """
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    fast = torch.compile(network.forward)
+    fast = torch.compile(method or network.forward)
     try:
         with autocast:
             outputs = fast(batch)
+        outputs = outputs if isinstance(outputs, Tensor) else outputs[0]
         if outputs.requires_grad:
             outputs.float().sum().backward()
         return fast
@@ -40,7 +42,7 @@ def compiled(network: nn.Module, batch: Tensor, autocast: torch.autocast) -> Cal
     except Exception as error:  # a missing compiler, a broken one, a network it does not take: all sorts
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         print(f"torch.compile: does not work here ({reason}); training goes on without it", file=sys.stderr)
-        return network
+        return method or network
     finally:
         network.zero_grad(set_to_none=True)
         for name, buffer in network.named_buffers():

@@ -55,8 +55,8 @@ class TrainConfig:
 
     data: folder of a gr3d dataset; its split "train" is used. out: the run directory. device: "auto", "cpu" or "cuda".
     compile: "auto", "on" or "off", see benchmark.training.compilation. deterministic: only kernels that give the same
-    bits every time. checkpoint_seconds: time between checkpoints; one is also written at the end and when the run is
-    stopped.
+    bits every time. online_probes: whether every layer is read during training, see benchmark.probes.online.
+    checkpoint_seconds: time between checkpoints; one is also written at the end and when the run is stopped.
     """
 
     run: RunConfig
@@ -65,6 +65,7 @@ class TrainConfig:
     device: str = "auto"
     compile: str = "auto"
     deterministic: bool = False
+    online_probes: bool = True
     checkpoint_seconds: float = 120.0
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 
 from benchmark import distributed
 from benchmark.errors import UserError
+from benchmark.probes.online import append_record, keep_records, scalars
 from benchmark.training import run as run_directory
 from benchmark.training.config import TrainConfig
 from benchmark.training.log import NotFiniteError, Progress, TrainingLog
@@ -41,6 +42,7 @@ class MainKeeper(Keeper):
         self.config, self.trainer = config, trainer
         lag = _GPU_LOG_LAG if trainer.device.type == "cuda" else 1
         self.log = TrainingLog(config.out, first, lag)
+        keep_records(config.out, first // trainer.steps_per_epoch)
         self.progress = Progress(trainer.run.objective, first, trainer.steps, trainer.run.batch)
         self.saved_step, self.saved_at = first, time.monotonic()
         self.failure: Exception | None = None
@@ -50,9 +52,19 @@ class MainKeeper(Keeper):
         epoch = (done - 1) // self.trainer.steps_per_epoch + 1
         try:
             self.log.add(done, epoch, result.lr, run.batch, result.loss, result.gradient)
+            if self.trainer.probes is not None and done % self.trainer.steps_per_epoch == 0:
+                self._note_probes(epoch)
             self.progress.step(done, f"{epoch}/{run.epochs}", self.log.last_loss)
         except (NotFiniteError, OSError) as error:
             self.failure = error
+
+    def _note_probes(self, epoch: int) -> None:
+        record = self.trainer.probes.record(epoch)
+        if record is None:
+            return
+        append_record(self.config.out, record)
+        for name, value in scalars(record):
+            self.log.board.add_scalar(name, value, record["step"])
 
     def is_due(self, done: int) -> bool:
         waited = time.monotonic() - self.saved_at

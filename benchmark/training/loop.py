@@ -98,6 +98,7 @@ def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device
         device,
         compile=wants_compile(config.compile, device, config.deterministic),
         deterministic=config.deterministic,
+        online_probes=config.online_probes,
     )
     with distributed.together():
         if checkpoint is not None:

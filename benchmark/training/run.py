@@ -25,8 +25,8 @@ class Checkpoint:
     """All that a run needs to go on. ``step`` steps are done; order, augmentations and all other random numbers follow
     from it and the seed, so that the state of no generator is kept.
 
-    optimizer is None once the run is finished, teacher where there is none. seconds: training time so far. images: size
-    of the training split. ranks: how many trained.
+    optimizer is None once the run is finished, teacher and online (probes) where there are none. seconds: training time
+    so far. images: size of the training split. ranks: how many trained.
     """
 
     step: int
@@ -36,6 +36,7 @@ class Checkpoint:
     objective: dict
     optimizer: dict | None
     teacher: dict | None = None
+    online: dict | None = None
     ranks: int = 1
 
 

@@ -16,6 +16,7 @@ from benchmark.data.table import ImageTable
 from benchmark.errors import UserError
 from benchmark.models import Network, build_network
 from benchmark.objectives import OBJECTIVES, Objective
+from benchmark.probes.online import OnlineProbes
 from benchmark.training.compilation import compiled
 from benchmark.training.config import RunConfig
 from benchmark.training.optimizers import load_optimizer, make_optimizer
@@ -50,6 +51,7 @@ class Trainer:
         *,
         compile: bool = False,
         deterministic: bool = False,
+        online_probes: bool = False,
     ) -> None:
         self.run, self.device = run, device
         self.images = table.images.to(device)
@@ -70,13 +72,19 @@ class Trainer:
         self.steps = run.epochs * self.steps_per_epoch
         self.shares = shares(run.batch, run.accumulate, distributed.rank(), distributed.world_size())
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
+        self.probes: OnlineProbes | None = None
+        if online_probes and distributed.is_main():
+            seen = run.batch // distributed.world_size()
+            self.probes = OnlineProbes(table, self.steps_per_epoch, seen, device)
 
-        run_network, self._run_teacher = self.network, self.teacher
+        run_network, run_watched, self._run_teacher = self.network, self.network.forward_with_features, self.teacher
         if compile:
             batch = next(self._parts(0))[0]
             run_network = compiled(self.network, batch, self._autocast())
+            if self.probes is not None:
+                run_watched = compiled(self.network, batch, self._autocast(), run_watched)
             self._run_teacher = self.teacher and compiled(self.teacher, batch, self._autocast())
-        self._model: nn.Module = _Model(self.network, self.objective, run_network, self._autocast)
+        self._model: nn.Module = _Model(self.network, self.objective, run_network, run_watched, self._autocast)
         if distributed.world_size() > 1:
             # With find_unused_parameters the gradients are summed in the same pieces from the first step on; without,
             # they are cut anew after it, and with three ranks or more a resumed run differs in the last bits.
@@ -101,13 +109,17 @@ class Trainer:
     def _gradients(self, step: int) -> Tensor:
         """Leave the gradient of the mean over the step's parts in the parameters; return that mean."""
         total = torch.zeros((), device=self.device)
+        watched = self.probes is not None and self.probes.wants(step)
         for part, (batch, rows) in enumerate(self._parts(step), start=1):
             # The ranks' gradients are summed with the last part's.
             last = part == self.run.accumulate or distributed.world_size() == 1
             with nullcontext() if last else self._model.no_sync():
                 target = None if self.target is None else self.target[rows]
-                loss = self._model(batch, target, self._taught(batch)) / self.run.accumulate
+                loss, features = self._model(batch, target, self._taught(batch), watched)
+                loss = loss / self.run.accumulate
                 loss.backward()
+            if watched:
+                self.probes.observe(step, features, rows)
             total += loss.detach()
         return total
 
@@ -151,6 +163,7 @@ class Trainer:
             objective=self.objective.state_dict(),
             teacher=None if self.teacher is None else self.teacher.state_dict(),
             optimizer=self.optimizer.state_dict() if step < self.steps else None,
+            online=None if self.probes is None else self.probes.state_dict(),
         )
 
     def restore(self, checkpoint: Checkpoint, out: Path) -> None:
@@ -168,19 +181,38 @@ class Trainer:
             load_weights(self.teacher, checkpoint.teacher, out)
         if checkpoint.step < self.steps:
             load_optimizer(self.optimizer, checkpoint.optimizer, out / CHECKPOINT)
+        if self.probes is not None and checkpoint.online is not None:
+            try:
+                self.probes.load_state_dict(checkpoint.online)
+            except ValueError as error:
+                raise UserError(f"{out / CHECKPOINT}: {error}; add --no-online-probes to go on without them") from error
 
 
 class _Model(nn.Module):
     """Network and objective as the one module whose gradients DistributedDataParallel averages."""
 
-    def __init__(self, network: Network, objective: Objective, run_network: Callable, autocast: Callable) -> None:
-        """run_network: ``network`` itself or compiled. autocast: makes the context that it runs in."""
+    def __init__(
+        self,
+        network: Network,
+        objective: Objective,
+        run_network: Callable,
+        run_watched: Callable,
+        autocast: Callable,
+    ) -> None:
+        """run_network, run_watched: ``network`` and its ``forward_with_features``, as they are or compiled. autocast:
+        makes the context that they run in."""
         super().__init__()
         self.network, self.objective = network, objective
-        self.run_network, self.autocast = run_network, autocast
+        self.run_network, self.run_watched, self.autocast = run_network, run_watched, autocast
 
-    def forward(self, batch: Tensor, target: Tensor | None, taught: Tensor | None) -> Tensor:
-        """batch: (views * B, 3, H, W), view by view. One pass for all of them, so BatchNorm sees all views together."""
+    def forward(
+        self, batch: Tensor, target: Tensor | None, taught: Tensor | None, watched: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and, if ``watched``, every layer's features, detached.
+
+        batch: (views * B, 3, H, W), view by view. One pass for all of them, so BatchNorm sees all views together.
+        """
         with self.autocast():
-            outputs = self.run_network(batch)
-        return self.objective(outputs.float().unflatten(0, (self.objective.views, -1)), target, taught)
+            outputs, features = self.run_watched(batch) if watched else (self.run_network(batch), {})
+        outputs = outputs.float().unflatten(0, (self.objective.views, -1))
+        return self.objective(outputs, target, taught), features
