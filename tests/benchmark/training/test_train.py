@@ -190,6 +190,7 @@ def test_killed_and_resumed_equals_never_killed(data, tmp_path):
         assert child.returncode == 0, errors
     assert same(weights(killed), weights(whole))
     assert losses(killed) == losses(whole)
+    assert (killed / "online.jsonl").read_text() == (whole / "online.jsonl").read_text()
 
 
 def test_batch_too_large_for_the_gpu(data, tmp_path, monkeypatch):
