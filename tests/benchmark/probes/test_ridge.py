@@ -19,6 +19,13 @@ def ill_conditioned(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
     return rng.normal(size=(n, d)) @ (left * 10.0 ** np.linspace(0, -9, d)) @ right
 
 
+def collinear(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """Singular values over thirteen decades."""
+    turn = np.random.default_rng(8)
+    left, right = (np.linalg.qr(turn.normal(size=(d, d)))[0] for _ in range(2))
+    return rng.normal(size=(n, d)) @ (left * 10.0 ** np.linspace(0, -13, d)) @ right
+
+
 def constant(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
     x = rng.normal(size=(n, d))
     x[:, :3], x[:, 5] = 7, 0
@@ -39,7 +46,15 @@ def unequal_scales(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
     return rng.normal(size=(n, d)) * 10.0 ** np.random.default_rng(6).uniform(-5, 5, d)
 
 
-KINDS = (plain, ill_conditioned, constant, duplicate, offset, unequal_scales)
+def dead(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """As after a ReLU: half the values are zero, and some features always, or almost."""
+    x = rng.normal(size=(n, d)).clip(min=0)
+    x[:, : d // 3] = 0
+    x[n // 2 :, d // 2] = 0
+    return x
+
+
+KINDS = (plain, ill_conditioned, collinear, constant, duplicate, offset, unequal_scales, dead)
 
 
 def moments(x: np.ndarray, y: np.ndarray, batch: int = 37) -> Moments:
@@ -55,13 +70,13 @@ def targets(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("n", "d"), [(500, 30), (60, 200), (50, 50)])
+@pytest.mark.parametrize(("n", "d"), [(500, 30), (60, 200), (50, 50), (400, 150), (2, 7)])
 def test_predictions_and_errors_agree_with_sklearn(kind, n, d):
     rng = np.random.default_rng(0)
     x, new = kind(rng, n, d), kind(rng, 40, d)
     y, new_y = targets(rng, x), targets(rng, new)
     path, other = ridge_path(moments(x, y)), moments(new, new_y)
-    alphas = torch.cat([torch.tensor([1e-6, 1e-3, 1.0, 1e4], dtype=torch.float64), path.alphas])
+    alphas = torch.cat([torch.tensor([1e-6, 1e-3, 1.0, 1e4], dtype=torch.float64), path.alphas[::4]])
     path_errors = path.errors(other, alphas).numpy()
     for alpha, on_path in zip(alphas.tolist(), path_errors, strict=True):
         weight, intercept = path.solve(torch.full((3,), alpha, dtype=torch.float64))
@@ -72,6 +87,33 @@ def test_predictions_and_errors_agree_with_sklearn(kind, n, d):
         errors = ((new_y - expected) ** 2).mean(axis=0)
         np.testing.assert_allclose(on_path, errors, rtol=1e-6)
         np.testing.assert_allclose(other.error(weight, intercept).numpy(), errors, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32])
+def test_low_precision_features_are_taken_at_their_value(kind):
+    rng = np.random.default_rng(9)
+    x = torch.from_numpy(plain(rng, 400, 20)).to(kind)
+    y = targets(rng, x.double().numpy())
+    gathered = Moments(20, 3)
+    gathered.add(x, torch.from_numpy(y))
+    weight, _ = ridge_path(gathered).solve(torch.ones(3, dtype=torch.float64))
+    reference = Ridge(alpha=1, solver="svd").fit(x.double().numpy(), y)
+    np.testing.assert_allclose(weight.numpy().T, reference.coef_, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6, 1e30])
+def test_the_scale_of_the_features_does_not_matter(scale):
+    """scikit-learn drops singular values below 1e-15 whatever the scale, so it is asked at scale 1."""
+    rng = np.random.default_rng(10)
+    x, new = ill_conditioned(rng, 400, 30), ill_conditioned(rng, 40, 30)
+    y = targets(rng, x)
+    path = ridge_path(moments(scale * x, y))
+    np.testing.assert_allclose(path.alphas, scale**2 * ridge_path(moments(x, y)).alphas, rtol=1e-9)
+    for alpha in (1e-6, 1.0):
+        weight, intercept = path.solve(torch.full((3,), alpha * scale**2, dtype=torch.float64))
+        expected = Ridge(alpha=alpha, solver="svd").fit(x, y).predict(new)
+        predicted = scale * new @ weight.numpy() + intercept.numpy()
+        np.testing.assert_allclose(predicted, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
 def test_one_alpha_per_target():
@@ -142,3 +184,14 @@ def test_rows_of_another_width_are_refused():
         Moments(4, 2).add(torch.zeros(3, 5), torch.zeros(3, 2))
     with pytest.raises(ValueError, match="no rows"):
         ridge_path(Moments(4, 2))
+
+
+@pytest.mark.parametrize(("batch", "d"), [(1, 12), (64, 150), (1000, 300)])
+def test_the_factor_is_that_of_all_rows_however_they_come(batch, d):
+    """Wider than a panel, narrower than one, and with more rows than wait."""
+    x = dead(np.random.default_rng(11), 1500, d)
+    gathered = moments(x, x[:, :2], batch)
+    whole = np.concatenate([np.ones((1500, 1)), x, x[:, :2]], axis=1)
+    factor = gathered.factor.numpy()
+    assert np.array_equal(factor, np.triu(factor))
+    np.testing.assert_allclose(factor.T @ factor, whole.T @ whole, rtol=1e-12, atol=1e-9)
