@@ -1,12 +1,16 @@
 """The `gr3d` command. The only module that knows both halves: it hands the figures the function that renders."""
 
+from __future__ import annotations
+
 import functools
 import io
 import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +19,9 @@ import renderer.render
 from assets.catalog import Catalog, load_catalog
 from benchmark.errors import UserError
 from renderer.spec import DEFAULT_SPLITS
+
+if TYPE_CHECKING:
+    from benchmark.probes.results import Results
 
 DATA, RUNS = Path("data/gr3d"), Path("runs")
 REGRESSION = RUNS / "regression"
@@ -81,8 +88,6 @@ def verify(
     --repair brings broken shards back to their recorded bytes. --rerender K proves K images by drawing them from
     scratch. Both need the objects, and the Blender, that the dataset was drawn with.
     """
-    from dataclasses import asdict
-
     from renderer import repair as again
     from renderer import verify as check
 
@@ -234,7 +239,6 @@ def objects(
 ) -> None:
     """Say what a source of objects holds, and what its rules leave out; with --check, which of them can be drawn."""
     from collections import Counter
-    from dataclasses import asdict
 
     if sheet and not check:
         raise UserError("--sheet: only with --check", exit_code=2)
@@ -395,16 +399,14 @@ def batch_for(images: int | None, recipe: int) -> int:
 @click.option("--fit-on", default="probe", show_default=True, help="Split that fits the regressors.")
 @click.option("--pool", type=int, default=1, show_default=True, help="Side of the averaging grid: 1, 2 or 4.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+@click.option("--each-seed", is_flag=True, help="Show runs that differ in the seed alone one by one, not their mean.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def regress_latents(
-    runs: Sequence[Path], data: Path, out: Path, fit_on: str, pool: int, device: str, as_json: bool
+    runs: Sequence[Path], data: Path, out: Path, fit_on: str, pool: int, device: str, each_seed: bool, as_json: bool
 ) -> None:
-    """Fit a linear regressor from every layer of RUNS (all in runs/ by default) to every latent."""
-    from dataclasses import asdict
-
+    """Fit a linear regressor from every layer of RUNS (all in runs/ by default) to every latent; say where to cut."""
     from benchmark.probes.regress import regress_latents as regress
     from benchmark.probes.subjects import pixels8, trained, untrained
-    from benchmark.probes.summary import format_table, sentences
 
     if not runs:
         runs = sorted(path.parent for path in RUNS.glob("*/config.json"))
@@ -425,10 +427,24 @@ def regress_latents(
     subjects["pixels 8x8"] = pixels8()
     results = regress(subjects, data, fit_on=fit_on, pool=pool, device=device)
     paths = results.save(out)
+    click.echo(regression_report(results, each_seed, as_json, paths))
+
+
+def regression_report(results: Results, each_seed: bool, as_json: bool, paths: Sequence[Path]) -> str:
+    """What `gr3d regress-latents` prints."""
+    from benchmark.probes.recommend import recommendations
+    from benchmark.probes.seeds import averaged
+    from benchmark.probes.summary import as_json as found_as_json
+    from benchmark.probes.summary import conclusions, format_recommendations, format_table
+
+    shown = results if each_seed else averaged(results)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in results.rows]))
-        return
-    click.echo("\n".join([format_table(results), "", *sentences(results), "", *map(str, paths)]))
+        found = [found_as_json(found) for found in recommendations(shown, shown.judged(None))]
+        means = [asdict(row) for row in shown.rows if shown.seeds(row.network) > 1]
+        report = {"recommendations": found, "means_over_seeds": means, "files": list(map(str, paths))}
+        return json.dumps({**results.document(), **report})
+    parts = [format_table(shown), "", format_recommendations(shown), "", *conclusions(shown), "", *map(str, paths)]
+    return "\n".join(parts)
 
 
 def is_same_network(one: dict, other: dict) -> bool:
@@ -441,7 +457,8 @@ def is_same_network(one: dict, other: dict) -> bool:
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Figure, without ending [RESULTS/figure2, RUN/online].")
 @click.option("--split", help="val (new objects) or val_views (new views) [val, if the results have it].")
-def plot(results: Sequence[Path], out: Path | None, split: str | None) -> None:
+@click.option("--each-seed", is_flag=True, help="Draw runs that differ in the seed alone one by one, not their mean.")
+def plot(results: Sequence[Path], out: Path | None, split: str | None, each_seed: bool) -> None:
     """Draw error per layer, one panel per latent (Figure 2), as png and svg, with the numbers as csv.
 
     Of a run of gr3d train: what its online probes read from every layer, epoch by epoch (Figure 11).
@@ -449,6 +466,7 @@ def plot(results: Sequence[Path], out: Path | None, split: str | None) -> None:
     from benchmark.figures.epochs import plot_epochs
     from benchmark.figures.layers import plot_layers
     from benchmark.probes.results import load_results, merge_results
+    from benchmark.probes.seeds import averaged
 
     if not results:
         results = [REGRESSION]
@@ -463,7 +481,7 @@ def plot(results: Sequence[Path], out: Path | None, split: str | None) -> None:
         return
     folder = results[0] if results[0].is_dir() else results[0].parent
     merged = merge_results([load_results(path) for path in results])
-    written = plot_layers(merged, out or folder / "figure2", split=split)
+    written = plot_layers(merged if each_seed else averaged(merged), out or folder / "figure2", split=split)
     click.echo("\n".join(map(str, (written.png, written.svg, written.csv))))
 
 

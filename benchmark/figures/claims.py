@@ -1,15 +1,11 @@
 """The paper's claims about Figure 2, judged on a run's own numbers: held or not held, with the figures that say so."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from benchmark.probes.recommend import Recommendation, recommend
 from benchmark.probes.results import PIXELS, UNTRAINED, Results
-from benchmark.probes.targets import TARGETS_BY_NAME
-
-#: The factors of Figure 2, the circular ones as (cos, sin).
-FACTORS = ("rotation", "floor_hue_cos_sin", "spot_hue_cos_sin", "spot_theta", "spot_phi_cos_sin")
-#: Two layers whose errors differ by less than this share count as equally good.
-TIE = 0.03
+from benchmark.probes.targets import FACTORS, label_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +18,10 @@ class Verdict:
 
 
 def judge(results: Results, split: str) -> list[Verdict]:
-    """The verdicts on every claim that the networks in `results` allow, by their errors on `split`."""
+    """The verdicts on every claim that the networks in `results` allow, by their errors on `split`.
+
+    Layers count as equally good where `recommend` says that they tie.
+    """
     networks = {results.info["networks"][n]["config"].get("objective"): n for n in results.trained}
     verdicts = []
     if "rotation" in networks:
@@ -36,47 +35,49 @@ def judge(results: Results, split: str) -> list[Verdict]:
 def rotation_claims(results: Results, network: str, split: str) -> Iterator[Verdict]:
     """(a) Rotation is read best at or near the last layer, everything else layers earlier."""
     layers = results.layers(network)
-    best, last = results.best_layer(network, "rotation", split), layers[-1]
+    found = recommend(results, network, "rotation", split)
     error = _errors(results, network, "rotation", split)
-    near = error[last] <= error[best] * (1 + TIE) or layers.index(best) >= len(layers) - 2
+    best, last = found.best.layer, layers[-1]
     yield Verdict(
         "(a) trained on rotation, rotation is read best at or near the last layer",
-        near,
+        last in found.ties or layers.index(best) >= len(layers) - 2,
         f"best at {best} ({error[best]:.3f}), last layer {last} {error[last]:.3f}",
     )
     # Where rotation has become readable, rather than where its shallow minimum lies.
-    reached = next(i for i, layer in enumerate(layers) if error[layer] <= error[best] * (1 + TIE))
-    others = {factor: results.best_layer(network, factor, split) for factor in FACTORS[1:]}
+    reached = layers.index(found.cut.layer)
+    others = {factor: recommend(results, network, factor, split) for factor in FACTORS[1:]}
     yield Verdict(
         "(a) and the other factors are read best at layers before the one where rotation becomes readable",
-        all(layers.index(layer) < reached for layer in others.values()),
-        f"rotation is within {TIE:.0%} of its best from {layers[reached]} on; "
-        + _list(results, network, others, split),
+        all(layers.index(other.best.layer) < reached for other in others.values()),
+        f"rotation is as good as at its best from {layers[reached]} on; " + _list(others.values()),
     )
 
 
 def head_claim(results: Results, network: str, split: str) -> Verdict:
-    """(b) Trained with SimCLR, every factor is read better before the head than at its end."""
+    """(b) Trained with SimCLR, every factor is read better before the head than at its end: where there are intervals,
+    the whole one of the difference says so."""
     layers = results.layers(network)
     before = [layer for layer in layers if not layer.startswith("head")]
     parts, held = [], True
     for factor in FACTORS:
         error = _errors(results, network, factor, split)
         best = min(before, key=error.__getitem__)
-        held &= error[best] < error[layers[-1]]
-        parts.append(f"{TARGETS_BY_NAME[factor].label} {error[best]:.3f} at {best}, {error[layers[-1]]:.3f} at the end")
+        gap = results.gap(network, layers[-1], best, factor, split)
+        held &= (error[layers[-1]] - error[best] if gap is None else gap[0]) > 0
+        sure = "" if gap is None else f", difference {gap[0]:+.3f} to {gap[1]:+.3f}"
+        parts.append(f"{label_of(factor)} {error[best]:.3f} at {best}, {error[layers[-1]]:.3f} at the end{sure}")
     return Verdict(
         "(b) trained with SimCLR, every factor is read better before the head than at its end", held, "; ".join(parts)
     )
 
 
 def layers_differ(results: Results, network: str, split: str) -> Verdict:
-    """(c) The best layer differs between factors."""
-    best = {factor: results.best_layer(network, factor, split) for factor in FACTORS}
+    """(c) The best layer differs between factors: no layer is as good as the best one for all of them."""
+    found = [recommend(results, network, factor, split) for factor in FACTORS]
     return Verdict(
         f"(c) the best layer differs between factors ({network})",
-        len(set(best.values())) > 1,
-        _list(results, network, best, split),
+        not set.intersection(*(set(factor.ties) for factor in found)),
+        _list(found),
     )
 
 
@@ -89,7 +90,7 @@ def control_lines(results: Results, split: str) -> list[str]:
         for network in (*results.trained, *controls):
             best = results.best_layer(network, factor, split)
             parts.append(f"{network} {results.row(network, best, factor, split).nmse:.3f} ({best})")
-        lines.append(f"{TARGETS_BY_NAME[factor].label}: {', '.join(parts)}")
+        lines.append(f"{label_of(factor)}: {', '.join(parts)}")
     return lines
 
 
@@ -97,8 +98,5 @@ def _errors(results: Results, network: str, factor: str, split: str) -> dict[str
     return {layer: results.row(network, layer, factor, split).nmse for layer in results.layers(network)}
 
 
-def _list(results: Results, network: str, best: dict[str, str], split: str) -> str:
-    return ", ".join(
-        f"{TARGETS_BY_NAME[factor].label} at {layer} ({results.row(network, layer, factor, split).nmse:.3f})"
-        for factor, layer in best.items()
-    )
+def _list(found: Iterable[Recommendation]) -> str:
+    return ", ".join(f"{label_of(one.target)} at {one.best.layer} ({one.best.nmse:.3f})" for one in found)

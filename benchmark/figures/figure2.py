@@ -27,8 +27,9 @@ from benchmark.figures.layers import plot_layers
 from benchmark.files import write_atomically
 from benchmark.probes.regress import regress_latents
 from benchmark.probes.results import Results
+from benchmark.probes.seeds import averaged
 from benchmark.probes.subjects import Subject, pixels8, trained, untrained
-from benchmark.probes.summary import format_table, sentences
+from benchmark.probes.summary import conclusions, format_recommendations, format_table, sentences
 
 #: Objects that share a pose, so that a rotation has one meaning for all of them: what `--objects SOURCE` stands for
 #: in the stage that trains on rotation. Folders are taken as they are.
@@ -118,14 +119,16 @@ def figure2(
     for stage in stages:
         folder = out / stage.name
         with clock.step(f"{stage.name}: regress"):
-            results = regress_latents(_subjects(folder, stage), folder / "data", device=device)
-        results.save(folder / "regression")
+            found = regress_latents(_subjects(folder, stage), folder / "data", device=device)
+        found.save(folder / "regression")
+        results = averaged(found)
         plot = plot_layers(results, folder / "figure2", split="val")
         plot_layers(results, folder / "figure2-new-views", split="val_views")
         sheet = contact_sheet(folder / "data", folder / "contact-sheet.jpg")
         text = summary(results)
         write_atomically(folder / "summary.md", text.encode())
-        lines += ["", f"== {stage.name} ==", format_table(results), "", *sentences(results), ""]
+        lines += ["", f"== {stage.name} ==", format_table(results), "", format_recommendations(results), ""]
+        lines += [*conclusions(results), ""]
         lines += [f"figure: {plot.png}", f"contact sheet: {sheet}", f"claims of the paper: {folder / 'summary.md'}"]
     lines.append(f"wall time: {sum(clock.seconds.values()):.0f} s in all ({out / 'steps.json'})")
     return lines

@@ -1,103 +1,140 @@
-"""Figure 2 of the paper: error of a linear regressor on every layer, a panel per latent, a curve per
-network."""
+"""Figure 2 of the paper: error of a linear regressor on every layer, a panel per latent, a curve per network."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from benchmark.errors import UserError
 from benchmark.figures.style import CONTROL, CURVES, SHADE, Written, figure_style, new_figure, write_figure
-from benchmark.probes.results import PIXELS, SPLIT_WORDS, TRAINED, Results
+from benchmark.probes.recommend import recommend
+from benchmark.probes.results import PIXELS, SPLIT_WORDS, TRAINED, UNTRAINED, Results
+from benchmark.probes.targets import FACTORS, OVERALL
 
-# Rows of panels. A raw hue or angle stands below its circular form: it jumps where its range closes, and no
-# linear reader gets below about 0.39 on it.
-PANELS: tuple[tuple[tuple[str, str], ...], ...] = (
-    (
-        ("rotation", "Rotation (quaternion)"),
-        ("floor_hue_cos_sin", "Floor hue (cos, sin)"),
-        ("spot_hue_cos_sin", "Spot hue (cos, sin)"),
-        ("spot_phi_cos_sin", "Spot phi (cos, sin)"),
-    ),
-    (
-        ("spot_theta", "Spot theta"),
-        ("floor_hue", "Floor hue (raw)"),
-        ("spot_hue", "Spot hue (raw)"),
-        ("spot_phi", "Spot phi (raw)"),
-    ),
-    (("yaw", "Yaw"), ("pitch", "Pitch"), ("roll", "Roll")),
+# A raw hue or angle comes last: it jumps where its range closes, and no linear reader gets below about 0.39 on it.
+PANELS: tuple[tuple[str, str], ...] = (
+    (OVERALL, f"Overall (mean of the {len(FACTORS)} marked ●)"),
+    ("rotation", "● Rotation (quaternion)"),
+    ("floor_hue_cos_sin", "● Floor hue (cos, sin)"),
+    ("spot_hue_cos_sin", "● Spot hue (cos, sin)"),
+    ("spot_theta", "● Spot theta"),
+    ("spot_phi_cos_sin", "● Spot phi (cos, sin)"),
+    ("yaw", "Yaw"),
+    ("pitch", "Pitch"),
+    ("roll", "Roll"),
+    ("floor_hue", "Floor hue (raw)"),
+    ("spot_hue", "Spot hue (raw)"),
+    ("spot_phi", "Spot phi (raw)"),
 )
 # Above 1 a regressor is worse than always answering the mean; by how much is not worth the space.
 _CEILING = 1.2
-_STAR = {
-    "marker": "*",
-    "markeredgecolor": "black",
-    "markeredgewidth": 0.8,
-    "linestyle": "none",
-}
+_STAR = {"marker": "*", "markeredgecolor": "black", "markeredgewidth": 0.8, "linestyle": "none"}
+_DASHED = (0, (4, 2))
+_GREY_MARKERS = (".", "x", "+", "1", "2")
+_FEW = 3  # networks of which the errors on the fitting split are drawn too
+_MANY_LAYERS = 11  # from here on panels are wider and names smaller
+_LONGEST = 13  # characters of a layer's name
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The axis that the layers stand on.
+
+    positions: of the layers of each network but pixels. names: the layers at 0, 1, 2, ... where all networks share
+    them; empty where their layers are unlike: the axis is then the share of a network's layers gone through, 0 to 1.
+    """
+
+    positions: dict[str, tuple[float, ...]]
+    names: tuple[str, ...]
+
+    @property
+    def step(self) -> float:
+        """About the distance of two layers."""
+        return 1.0 if self.names else 1 / max(max(map(len, self.positions.values())) - 1, 1)
 
 
 def plot_layers(results: Results, out: Path, split: str | None = None) -> Written:
     """Draw out.png and out.svg and write every plotted number to out.csv.
 
-    Solid curves: error on `split`, as in `Results.judged`; dashed: on the fitting split; a star marks the best
-    layer on `split`. Controls are grey. Errors are shares of the latent's variance. UserError if `split` was not
-    judged, if the results hold no network, or as `write_figure`.
+    Solid curves: error on `split`, as in `Results.judged`, with bars from `low` to `high`; dashed, for up to three
+    networks: on the fitting split; a star marks where to cut. Controls are grey. Errors are shares of the latent's
+    variance. Networks with the same layers share an axis of their names; unlike ones stand on relative depth.
+    UserError if `split` was not judged, if the results hold no network, or as `write_figure`.
     """
     split = results.judged(split)
-    layers = layer_order(results)
-    if not layers:
+    if all(results.role(name) == PIXELS for name in results.networks):
         raise UserError("these results hold no network to plot", exit_code=2)
-    panels = [panel for row in PANELS for panel in row]
-    numbers = {target: _plotted(results, target, split, layers) for target, _ in panels}
+    depth = depth_of(results)
+    numbers = {target: _plotted(results, target, split, depth) for target, _ in PANELS}
     everything = [number for rows in numbers.values() for number in rows]
+    columns = 4 if len(depth.names) < _MANY_LAYERS else 3
     with figure_style():
-        figure = new_figure(13.5, 9.4)
-        axes = figure.subplots(len(PANELS), len(PANELS[0]), sharey=True)
-        axes[0, 0].set_ylim(0, min(_CEILING, max(1.05, 1.03 * max(number["error"] for number in everything))))
-        for axis, (target, title) in zip(axes.flat, panels, strict=False):
+        figure = new_figure(13.5, 3.15 * len(PANELS) / columns + 0.8)
+        axes = figure.subplots(len(PANELS) // columns, columns, sharey=True)
+        top = min(_CEILING, max(1.05, 1.03 * max(number["high"] or number["error"] for number in everything)))
+        axes[0, 0].set_ylim(0, top)
+        for axis, (target, title) in zip(axes.flat, PANELS, strict=True):
             axis.set_title(title)
-            _frame(axis, layers)
-            for position, name in enumerate(results.networks):
-                _curve(
-                    axis,
-                    [n for n in numbers[target] if n["network"] == name],
-                    _look(results, name),
-                    split,
-                    position,
-                )
+            _frame(axis, depth)
+            for name in results.networks:
+                _curve(axis, [n for n in numbers[target] if n["network"] == name], results, name, split, depth)
         for axis in axes[:, 0]:
             axis.set_ylabel("error / variance of the latent")
-        _legend(axes.flat[len(panels)], results, split, layers)
-        figure.suptitle(f"Linear regression of each latent from every layer, judged on {_words(split)}", fontsize=13)
+        if not depth.names:
+            for axis in axes[-1]:
+                axis.set_xlabel("share of the network's layers gone through")
+        _legend(figure, results, split, depth)
+        figure.suptitle(_title(results, split), fontsize=13)
         return write_figure(figure, out, everything)
 
 
-def layer_order(results: Results) -> list[str]:
-    """The layers of all networks from input to output; pooled pixels, which have no depth, are not among
-    them."""
+def depth_of(results: Results) -> Depth:
+    """Shared names where the networks have most of their layers in common, else relative depth. Pooled pixels have no
+    depth."""
+    layers = {name: results.layers(name) for name in results.networks if results.role(name) != PIXELS}
+    if all(_alike(one, other) for one, other in combinations(set(layers.values()), 2)):
+        order = _order(list(layers.values()))
+        return Depth({name: tuple(map(order.index, own)) for name, own in layers.items()}, tuple(order))
+    return Depth({name: tuple(k / max(len(own) - 1, 1) for k in range(len(own))) for name, own in layers.items()}, ())
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two networks share half of the shorter one's layers, in the same order."""
+    shared = [layer for layer in one if layer in other]
+    in_order = shared == [layer for layer in other if layer in one]
+    return in_order and 2 * len(shared) >= min(len(one), len(other))
+
+
+def _order(networks: Sequence[Sequence[str]]) -> list[str]:
+    """The layers of all networks from input to output."""
     order: list[str] = []
-    networks = [name for name in results.networks if results.role(name) != PIXELS]
-    for name in sorted(networks, key=lambda name: -len(results.layers(name))):
+    for layers in sorted(networks, key=lambda layers: -len(layers)):
         place = 0
-        for layer in results.layers(name):
+        for layer in layers:
             if layer not in order:
                 order.insert(place, layer)
             place = order.index(layer) + 1
     return order
 
 
-def _plotted(results: Results, target: str, split: str, layers: list[str]) -> list[dict[str, object]]:
-    """What one panel shows, a row per point: controls on the judging split only. A line across has position
-    ''."""
+def _plotted(results: Results, target: str, split: str, depth: Depth) -> list[dict[str, object]]:
+    """What one panel shows, a row per point. A line across has position ''."""
     numbers = []
     for name in results.networks:
-        best = results.best_layer(name, target, split)
-        for shown in (split, results.info["fit_on"]) if results.role(name) == TRAINED else (split,):
-            for layer in results.layers(name):
+        found = recommend(results, name, target, split)
+        subject = name in results.subjects
+        fitted = [results.info["fit_on"]] if subject and len(results.subjects) <= _FEW else []
+        for shown in (split, *fitted):
+            for k, layer in enumerate(results.layers(name)):
+                row = results.row(name, layer, target, shown)
+                mark = subject and shown == split and found.readable
                 numbers.append(
                     {
                         "target": target,
@@ -105,9 +142,12 @@ def _plotted(results: Results, target: str, split: str, layers: list[str]) -> li
                         "role": results.role(name),
                         "split": shown,
                         "layer": layer,
-                        "position": layers.index(layer) if results.role(name) != PIXELS else "",
-                        "error": results.row(name, layer, target, shown).nmse,
-                        "best": int(layer == best and shown == split and results.role(name) == TRAINED),
+                        "position": depth.positions[name][k] if name in depth.positions else "",
+                        "error": row.nmse,
+                        "low": row.low,
+                        "high": row.high,
+                        "best": int(mark and layer == found.best.layer),
+                        "cut": int(mark and layer == found.cut.layer),
                     }
                 )
     return numbers
@@ -115,82 +155,113 @@ def _plotted(results: Results, target: str, split: str, layers: list[str]) -> li
 
 def _look(results: Results, name: str) -> dict[str, object]:
     """Colour, marker and width of a network's solid curve."""
-    role = results.role(name)
-    if role == TRAINED:
-        colour, marker = CURVES[results.trained.index(name) % len(CURVES)]
-        return {
-            "color": colour,
-            "marker": marker,
-            "markersize": 6,
-            "linewidth": 2,
-            "linestyle": "-",
-            "zorder": 3,
-        }
-    if role == PIXELS:
+    if name in results.subjects:
+        index = results.subjects.index(name)
+        colour, marker = CURVES[index % len(CURVES)]
+        size = (
+            {"markersize": 5, "linewidth": 1.8}
+            if len(results.subjects) <= _FEW
+            else {"markersize": 4.5, "linewidth": 1.3}
+        )
+        filled = colour if index < len(CURVES) else "white"  # a second round of the colours
+        return {"color": colour, "marker": marker, "markerfacecolor": filled, **size, "linestyle": "-", "zorder": 3}
+    if results.role(name) == PIXELS:
         return {"color": CONTROL, "linewidth": 1.4, "linestyle": ":", "zorder": 2}
-    return {"color": CONTROL, "marker": ".", "markersize": 5, "linewidth": 1, "linestyle": "-", "zorder": 2}
+    controls = [other for other in results.networks if results.role(other) == UNTRAINED]
+    marker = _GREY_MARKERS[controls.index(name) % len(_GREY_MARKERS)]
+    return {"color": CONTROL, "marker": marker, "markersize": 5, "linewidth": 1, "linestyle": "-", "zorder": 2}
 
 
-def _curve(axis: Axes, numbers: list[dict], look: dict, split: str, height: int) -> None:
-    """One network in one panel. `height`, its place among the networks, staggers what would overlap."""
+def _curve(axis: Axes, numbers: list[dict], results: Results, name: str, split: str, depth: Depth) -> None:
+    """One network in one panel; bars and stars of several networks stand side by side."""
+    look = _look(results, name)
     judged = [number for number in numbers if number["split"] == split]
-    if judged[0]["role"] == PIXELS:
+    if results.role(name) == PIXELS:
         axis.axhline(judged[0]["error"], **look)
         return
-    axis.plot([n["position"] for n in judged], [n["error"] for n in judged], **look)
+    curves = list(depth.positions)
+    height = curves.index(name)
+    aside = depth.step * min(0.1, 0.6 / len(curves)) * (height - (len(curves) - 1) / 2)
+    places = [number["position"] + aside for number in judged]
+    axis.plot(places, [number["error"] for number in judged], **look)
+    if judged[0]["low"] is not None:
+        ends = [[number[end] for number in judged] for end in ("low", "high")]
+        axis.vlines(places, *ends, color=look["color"], linewidth=1.3, zorder=look["zorder"])
     fitted = [number for number in numbers if number["split"] != split]
-    axis.plot(
-        [n["position"] for n in fitted],
-        [n["error"] for n in fitted],
-        **{**look, "marker": "", "linewidth": 1.3, "linestyle": (0, (4, 2))},
-    )
+    dashed = {"color": look["color"], "linewidth": 1.3, "linestyle": _DASHED, "zorder": 2}
+    axis.plot([number["position"] for number in fitted], [number["error"] for number in fitted], **dashed)
     top = axis.get_ylim()[1]
-    for number in judged:
-        if number["error"] > top:
-            place = (number["position"], top * (0.985 - 0.055 * height))
-            axis.text(*place, f"↑{number['error']:.1f}", color=look["color"], fontsize=7.5, ha="center", va="top")
-    best = next((number for number in judged if number["best"]), None)
-    if best:
-        # Smaller from one network to the next, so that none hides another at the same place.
-        size = max(17 - 4 * height, 9)
-        axis.plot(best["position"], best["error"], **_STAR, markersize=size, color=look["color"], zorder=4)
+    for place, number in zip(places, judged, strict=True):
+        if number["error"] > top and len(results.subjects) <= _FEW and len(judged) < _MANY_LAYERS:
+            text = f"↑{number['error']:.1f}"
+            axis.text(
+                place, top * (0.985 - 0.055 * height), text, color=look["color"], fontsize=7.5, ha="center", va="top"
+            )
+        if number["cut"]:
+            size = 15 if len(results.subjects) <= _FEW else 11
+            axis.plot(place, number["error"], **_STAR, markersize=size, color=look["color"], zorder=4)
 
 
-def _frame(axis: Axes, layers: list[str]) -> None:
+def _frame(axis: Axes, depth: Depth) -> None:
     """Layer names below; the head, which the paper's guillotine cuts off, shaded."""
-    axis.set_xticks(range(len(layers)), layers, rotation=50, ha="right", rotation_mode="anchor")
-    axis.set_xlim(-0.5, len(layers) - 0.5)
     axis.axhline(1, color="#555555", linewidth=0.8, zorder=1)
-    head = [position for position, layer in enumerate(layers) if layer.startswith("head")]
+    if not depth.names:
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["first", "¼", "½", "¾", "last"])
+        axis.set_xlim(-0.5 * depth.step, 1 + 0.5 * depth.step)
+        return
+    names = [name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in depth.names]
+    slant = {"rotation": 50, "fontsize": 9} if len(names) < _MANY_LAYERS else {"rotation": 60, "fontsize": 8}
+    axis.set_xticks(range(len(names)), names, ha="right", rotation_mode="anchor", **slant)
+    axis.set_xlim(-0.5, len(names) - 0.5)
+    head = _head(depth)
     if head:
         axis.axvspan(min(head) - 0.5, max(head) + 0.5, color=SHADE, linewidth=0, zorder=0)
 
 
-def _legend(axis: Axes, results: Results, split: str, layers: list[str]) -> None:
-    fit_on, splits = results.info["fit_on"], results.info["splits"]
-    handles = [Line2D([], [], **_look(results, name), label=name) for name in results.networks]
+def _head(depth: Depth) -> list[int]:
+    return [position for position, layer in enumerate(depth.names) if layer.startswith("head")]
+
+
+def _legend(figure: Figure, results: Results, split: str, depth: Depth) -> None:
+    handles = [Line2D([], [], **_look(results, name), label=_label(results, name, split)) for name in results.networks]
+    bar = Line2D([], [], color="black", linewidth=1.3, marker="|", markersize=10, linestyle="none")
+    bar.set_label(_bars(results))
     handles += [
-        Line2D([], [], color="black", linewidth=2, label=f"solid: {_words(split)} ({_size(splits[split])})"),
-        Line2D(
-            [],
-            [],
-            color="black",
-            linewidth=1.3,
-            linestyle=(0, (4, 2)),
-            label=f"dashed: fitted on, {fit_on} ({_size(splits[fit_on])})",
-        ),
-        Line2D([], [], **_STAR, markersize=14, color="white", label="best layer"),
-        Line2D([], [], color="#555555", linewidth=0.8, label="1: always answers the mean"),
+        Line2D([], [], **_STAR, markersize=12, color="white", label="where to cut: earliest as good as the best"),
+        bar,
     ]
-    if any(layer.startswith("head") for layer in layers):
+    if len(results.subjects) <= _FEW:
+        fit_on = results.info["fit_on"]
+        label = f"dashed: fitted on, {fit_on} ({results.info['splits'][fit_on]['images']:,} images)"
+        handles.append(Line2D([], [], color="black", linewidth=1.3, linestyle=_DASHED, label=label))
+    handles.append(Line2D([], [], color="#555555", linewidth=0.8, label="1: always answers the mean"))
+    if _head(depth):
         handles.append(Patch(facecolor=SHADE, edgecolor="#BBBBBB", label="head"))
-    axis.set_axis_off()
-    axis.legend(handles=handles, loc="center left", fontsize=9, handlelength=2.6, borderaxespad=0)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, handlelength=2.6)
 
 
-def _words(split: str) -> str:
-    return SPLIT_WORDS.get(split, f"split {split}")
+def _label(results: Results, name: str, split: str) -> str:
+    """A network in the legend, and where to cut it for all factors together."""
+    label = name if results.seeds(name) == 1 else f"{name} ({results.seeds(name)} seeds)"
+    if name not in results.subjects:
+        return label
+    found = recommend(results, name, OVERALL, split)
+    return f"{label}: cut at {found.cut.layer}" if found.readable else label
 
 
-def _size(split: dict) -> str:
-    return f"{split['images']:,} images"
+def _bars(results: Results) -> str:
+    several = [name for name in results.networks if results.seeds(name) > 1]
+    if not several:
+        return "95 % interval over objects"
+    if all(name in several for name in results.networks if results.role(name) == TRAINED):
+        return "standard deviation over seeds"
+    return "95 % interval over objects; of seeds: deviation"
+
+
+def _title(results: Results, split: str) -> str:
+    shown = results.info["splits"][split]
+    where = SPLIT_WORDS.get(split, f"split {split}")
+    return (
+        f"Linear regression of each latent from every layer, judged on {where} "
+        f"({shown['objects']:,} objects, {shown['images']:,} images)"
+    )

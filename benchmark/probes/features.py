@@ -16,10 +16,11 @@ from benchmark.probes.progress import Progress
 def read_layers(
     network: nn.Module, images: Tensor, source: str, pool: int, device: torch.device, batch_size: int
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
-    """Yield (rows, {layer: float32 (b, d) on the CPU}) for uint8 images (N, 3, H, W), batch by batch.
+    """Yield (rows, {layer: float32 (b, d) on `device`}) for uint8 images (N, 3, H, W), batch by batch.
 
     Eval mode, float32, no gradients; pool as in Network.features; `source` names network and split in messages.
-    The network stays on `device`. Raises UserError for a feature that is not finite, and RuntimeError after the
+    The network stays on `device`. Raises UserError for a layer without features or with one that is
+    not finite, and RuntimeError after the
     last batch if a weight or a buffer has changed.
     """
     progress = Progress(source, len(images))
@@ -42,8 +43,10 @@ def read_layers(
 
 @torch.inference_mode()
 def _read(network: nn.Module, images: Tensor, source: str, pool: int) -> dict[str, Tensor]:
-    features = {layer: x.float().cpu() for layer, x in network.features(images.float() / 255, pool).items()}
+    features = {layer: x.float() for layer, x in network.features(images.float() / 255, pool).items()}
     for layer, x in features.items():
+        if x.shape[1] == 0:
+            raise UserError(f"{source}: layer {layer} has no features (width 0)")
         if not x.isfinite().all():
             raise UserError(f"{source}: layer {layer} gives values that are not finite; its training diverged")
     return features

@@ -2,7 +2,8 @@
 
 One pass over the fitting split gathers, for each layer, the moments of two groups of objects; the penalty is
 chosen per layer and target by fitting on one group and judging on the other, and the regressor refitted on
-both. Then one pass over each judging split measures it. The judging splits choose nothing.
+both. Then one pass over each judging split measures it, object by object, so that every error gets an interval. The
+judging splits choose nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -22,11 +23,19 @@ from torch import Tensor
 from benchmark.data.table import ImageTable, load_table, read_dataset_info, shards_of
 from benchmark.data.table import splits as splits_of
 from benchmark.errors import UserError
+from benchmark.probes.bootstrap import DRAWS, LEVEL, SEED, by_target, intervals, object_sums
 from benchmark.probes.features import read_layers, weights_hash
-from benchmark.probes.results import Results, Row
+from benchmark.probes.results import Gaps, Results, Row
 from benchmark.probes.ridge import RELATIVE_ALPHAS, Moments, ridge_path
 from benchmark.probes.subjects import Subject
-from benchmark.probes.targets import TARGETS, rotation_error_degrees, target_columns, target_slices
+from benchmark.probes.targets import (
+    OVERALL,
+    OVERALL_WHAT,
+    TARGETS,
+    rotation_error_degrees,
+    target_columns,
+    target_slices,
+)
 from benchmark.training.device import resolve_device, use_own_cores
 
 POOLS = (1, 2, 4)
@@ -37,7 +46,7 @@ _CONSTANT = 1e-12  # variance that rounding alone can give
 
 @dataclass(frozen=True)
 class LayerRegressor:
-    """The chosen and refitted regressors of one layer, all targets side by side (t columns)."""
+    """The chosen and refitted regressors of one layer, all targets side by side (t columns), on the CPU."""
 
     weight: Tensor  # float64 (d, t)
     intercept: Tensor  # float64 (t,)
@@ -59,9 +68,10 @@ def regress_latents(
     judge_on: None for those of JUDGING that the dataset has, without `fit_on`. pool: one of POOLS; spatial layers
     are averaged to pool x pool cells (1: the paper's global average). Features are taken in eval mode, in float32,
     without gradients; the networks' weights and buffers are hashed before and after. Progress goes to stderr, and a
-    warning for a network trained on other data or not to its end. Raises UserError for unusable data, a split that
-    is empty or has fewer than two objects to fit on, no split to judge on, features that are not finite;
-    RuntimeError if a network changed.
+    warning for a network trained on other data or not to its end, and for a judging split of a single object, whose
+    errors have no intervals. Raises UserError for unusable data, a split that
+    is empty or has fewer than two objects to fit on, no split to judge on, features that are not finite or have no
+    width; RuntimeError if a network changed.
     """
     if not networks:
         raise UserError("no network to read", exit_code=2)
@@ -74,11 +84,14 @@ def regress_latents(
     use_own_cores()
     regressors: dict[str, dict[str, LayerRegressor]] = {}
     rows: list[Row] = []
+    gaps: list[Gaps] = []
     splits: dict[str, dict] = {}
     # Split by split, so that one image table at a time is in memory, and is decoded once for all networks.
     for split in (fit_on, *judge_on):
         table = load_table(data, split)
         splits[split] = {"images": len(table), "objects": len(set(table.object_ids))}
+        if split != fit_on and splits[split]["objects"] < 2:
+            print(f"warning: split {split!r} shows a single object: its errors get no intervals", file=sys.stderr)
         for name, subject in networks.items():
             source = f"{name}, {split}"
             batches = read_layers(subject.network, table.images, source, pool, place, batch_size)
@@ -86,22 +99,25 @@ def regress_latents(
                 regressors[name] = fit_layers(batches, target_columns(table), inner_objects(table.object_ids))
                 rows += _fitted_rows(name, split, regressors[name], target_columns(table))
             else:
-                rows += _judged_rows(name, split, regressors[name], batches, table)
+                judged = judge_layers(name, split, regressors[name], batches, table)
+                rows += judged[0]
+                gaps += judged[1]
     order = {name: position for position, name in enumerate(networks)}
     info = {
         "networks": {
             name: {**_describe(subject, regressors[name]), **caveats[name]} for name, subject in networks.items()
         },
-        "targets": {target.name: target.what for target in TARGETS},
+        "targets": {**{target.name: target.what for target in TARGETS}, OVERALL: OVERALL_WHAT},
         "fit_on": fit_on,
         "judged_on": list(judge_on),
         "splits": splits,
         "dataset": dataset,
         "pool": pool,
         "ridge": {"relative_alphas": list(RELATIVE_ALPHAS), "inner_share": INNER_SHARE},
+        "intervals": {"level": LEVEL, "method": "percentile, bootstrap over objects", "draws": DRAWS, "seed": SEED},
         "versions": _versions(),
     }
-    return Results(tuple(sorted(rows, key=lambda row: order[row.network])), info)
+    return Results(tuple(sorted(rows, key=lambda row: order[row.network])), info, tuple(gaps))
 
 
 def _judging(data: Path, fit_on: str, judge_on: Sequence[str] | None) -> Sequence[str]:
@@ -174,9 +190,10 @@ def fit_layers(
         held = inner[rows]
         for layer, x in features.items():
             if layer not in moments:
-                moments[layer] = Moments(x.shape[1], targets.shape[1]), Moments(x.shape[1], targets.shape[1])
+                outer, chosen = (Moments(x.shape[1], targets.shape[1], x.device) for _ in range(2))
+                moments[layer] = outer, chosen
             for side, mask in zip(moments[layer], (~held, held), strict=True):
-                side.add(x[mask], targets[rows][mask])
+                side.add(x[mask.to(x.device)], targets[rows][mask].to(x.device))
     # Layer by layer, so that a layer's moments are dropped before the next one's are solved.
     return {layer: _fit(*moments.pop(layer)) for layer in list(moments)}
 
@@ -187,11 +204,11 @@ def _fit(outer: Moments, inner: Moments) -> LayerRegressor:
     candidates = path.alphas
     # Over the variance, so that the quaternion's w, which varies little, counts as much as x, y and z.
     errors = path.errors(inner, candidates) / whole.variance()
-    alphas = torch.empty(whole.targets, dtype=torch.float64)
+    alphas = candidates.new_empty(whole.targets)
     for columns in target_slices().values():
         alphas[columns] = candidates[errors[:, columns].mean(dim=1).argmin()]
     weight, intercept = ridge_path(whole).solve(alphas)
-    return LayerRegressor(weight, intercept, alphas, whole.error(weight, intercept))
+    return LayerRegressor(*(value.cpu() for value in (weight, intercept, alphas, whole.error(weight, intercept))))
 
 
 def _fitted_rows(name: str, split: str, layers: dict[str, LayerRegressor], targets: Tensor) -> list[Row]:
@@ -201,30 +218,41 @@ def _fitted_rows(name: str, split: str, layers: dict[str, LayerRegressor], targe
     ]
 
 
-def _judged_rows(
+def judge_layers(
     name: str,
     split: str,
     layers: dict[str, LayerRegressor],
     batches: Iterator[tuple[slice, dict[str, Tensor]]],
     table: ImageTable,
-) -> list[Row]:
-    """Predict split `split` in one pass and measure every layer."""
+) -> tuple[list[Row], list[Gaps]]:
+    """Predict the images of `table`, split `split`, in one pass and measure every layer.
+
+    batches: as for `fit_layers`, of the network called `name`. Besides the errors of all images, only their sums over
+    each object are kept. UserError for a constant target.
+    """
     targets, rotation = target_columns(table), target_slices()["rotation"]
     variance = _variance(targets, f"split {split!r}")
-    squares = {layer: torch.zeros(targets.shape[1], dtype=torch.float64) for layer in layers}
+    sums = object_sums(table.object_ids, targets)
+    squares = {layer: torch.zeros_like(sums.targets) for layer in layers}
     degrees = dict.fromkeys(layers, 0.0)
     for rows, features in batches:
         for layer, x in features.items():
-            predicted = x.double() @ layers[layer].weight + layers[layer].intercept
-            squares[layer] += (predicted - targets[rows]).square().sum(dim=0)
+            fit = layers[layer]
+            predicted = (x.double() @ fit.weight.to(x.device) + fit.intercept.to(x.device)).cpu()
+            squares[layer].index_add_(0, sums.object_of[rows], (predicted - targets[rows]).square())
             degrees[layer] += rotation_error_degrees(predicted[:, rotation], table.quaternion[rows]).sum().item()
-    return [
-        row
-        for layer, fit in layers.items()
-        for row in _rows(
-            name, layer, split, squares[layer] / len(table), variance, fit.alphas, degrees[layer] / len(table)
-        )
-    ]
+    found = intervals(sums, list(squares.values()))
+    judged = []
+    for position, (layer, fit) in enumerate(layers.items()):
+        mse, turned = squares[layer].sum(dim=0) / len(table), degrees[layer] / len(table)
+        made = list(_rows(name, layer, split, mse, variance, fit.alphas, turned))
+        if found is not None:
+            spans = zip(made, found.low[position].tolist(), found.high[position].tolist(), strict=True)
+            made = [replace(row, low=low, high=high) for row, low, high in spans]
+        judged += made
+    gaps = [] if found is None else found.gap.tolist()
+    names = (*target_slices(), OVERALL)
+    return judged, [Gaps(name, target, split, tuple(map(tuple, low))) for target, low in zip(names, gaps, strict=False)]
 
 
 def _rows(
@@ -236,8 +264,8 @@ def _rows(
     alphas: Tensor,
     degrees: float | None = None,
 ) -> Iterator[Row]:
-    for target, columns in target_slices().items():
-        nmse = (mse[columns] / variance[columns]).mean().item()
+    *errors, overall = by_target(mse / variance).tolist()
+    for (target, columns), nmse in zip(target_slices().items(), errors, strict=True):
         yield Row(
             network=name,
             layer=layer,
@@ -249,6 +277,7 @@ def _rows(
             alpha=alphas[columns][0].item(),
             degrees=degrees if target == "rotation" else None,
         )
+    yield Row(name, layer, OVERALL, split, mse=None, nmse=overall, r2=1 - overall, alpha=None)
 
 
 def _variance(targets: Tensor, where: str) -> Tensor:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.files import write_atomically
+from benchmark.probes.targets import OVERALL
 
 # What a network is in the results: trained, or a control (before training; no network, pooled pixels).
 TRAINED, UNTRAINED, PIXELS = "trained", "untrained", "pixels"
@@ -21,7 +22,7 @@ TRAINED, UNTRAINED, PIXELS = "trained", "untrained", "pixels"
 # What judging on a split means, in words.
 SPLIT_WORDS = {"val": "new objects", "val_views": "new views of known objects"}
 
-FORMAT = 1
+FORMAT = 2
 JSON_NAME = "regression.json"
 CSV_NAME = "regression.csv"
 
@@ -34,30 +35,51 @@ class Row:
     divided by its variance on that split before averaging, so that targets compare (0 perfect, 1 no better
     than the mean). r2: R squared, mean over components; it equals 1 - nmse. alpha: the penalty, as in
     scikit-learn's Ridge on the features as they are. degrees: mean geodesic rotation error, for the target
-    `rotation` on the splits that judge; None elsewhere.
+    `rotation` on the splits that judge; None elsewhere. low, high: 95 % interval of nmse over objects, on the splits
+    that judge and show two objects or more; None elsewhere. For seeds taken together (`averaged`) they are nmse less
+    and plus its deviation over seeds.
+
+    The target OVERALL is the mean nmse over FACTORS; it has no mse and no alpha of its own (None).
     """
 
     network: str
     layer: str
     target: str
     split: str
-    mse: float
+    mse: float | None
     nmse: float
     r2: float
-    alpha: float
+    alpha: float | None
     degrees: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Differences between the layers of one network, judged on the same draws of objects.
+
+    low[a][b]: lower end of the 95 % interval for nmse of layer a less that of layer b.
+    """
+
+    network: str
+    target: str
+    split: str
+    low: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
 class Results:
     """rows, and info: {"networks": {name: {"role", "layers", "widths", "config", "weights"}}, "targets": {name: words},
-    "fit_on", "judged_on", "splits", "dataset", "pool", "ridge", "versions"}.
+    "fit_on", "judged_on", "splits", "dataset", "pool", "ridge", "intervals", "versions"}.
 
-    A network also has "trained_on_other_data": true or "finished": false where that is so.
+    A network also has "trained_on_other_data": true or "finished": false where that is so; seeds taken together have
+    "seeds", a list of them, and "members", the names of the runs.
     """
 
     rows: tuple[Row, ...]
     info: dict
+    gaps: tuple[Gaps, ...] = ()
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -81,6 +103,27 @@ class Results:
     def row(self, network: str, layer: str, target: str, split: str) -> Row:
         return self._by_key[network, layer, target, split]
 
+    @cached_property
+    def _gaps_by_key(self) -> dict[tuple[str, str, str], Gaps]:
+        return {(gaps.network, gaps.target, gaps.split): gaps for gaps in self.gaps}
+
+    def gap(self, network: str, layer: str, other: str, target: str, split: str) -> tuple[float, float] | None:
+        """Interval for the error at `layer` less that at `other`; None where the split has none."""
+        gaps = self._gaps_by_key.get((network, target, split))
+        if gaps is None:
+            return None
+        a, b = (self.layers(network).index(name) for name in (layer, other))
+        return gaps.low[a][b], -gaps.low[b][a]
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The networks that are asked about: the trained ones; where there are none, all that are networks."""
+        return self.trained or tuple(name for name in self.networks if self.role(name) != PIXELS)
+
+    def seeds(self, network: str) -> int:
+        """How many runs the network stands for."""
+        return len(self.info["networks"][network].get("seeds", ())) or 1
+
     def judged(self, split: str | None) -> str:
         """`split` if it was judged on, else UserError; for None the hardest: `val`, without it `val_views`."""
         judged = self.info["judged_on"]
@@ -96,16 +139,24 @@ class Results:
         smallest = min(errors.values())
         return next(layer for layer, error in errors.items() if error <= smallest * (1 + 1e-6))
 
+    def document(self) -> dict:
+        """All of it as JSON has it."""
+        return {
+            "format": FORMAT,
+            **self.info,
+            "rows": [asdict(row) for row in self.rows],
+            "gaps": [asdict(gaps) for gaps in self.gaps],
+        }
+
     def save(self, folder: Path) -> tuple[Path, Path]:
         """Write regression.json and regression.csv into `folder` (made if missing), each whole or not at
         all."""
-        document = {"format": FORMAT, **self.info, "rows": [asdict(row) for row in self.rows]}
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in self.rows)
         paths = folder / JSON_NAME, folder / CSV_NAME
-        write_atomically(paths[0], (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+        write_atomically(paths[0], (json.dumps(self.document(), allow_nan=False) + "\n").encode())
         write_atomically(paths[1], text.getvalue().encode())
         return paths
 
@@ -121,7 +172,8 @@ def load_results(path: Path) -> Results:
         if info.pop("format") != FORMAT:
             raise UserError(f"{path}: written by another version of gr3d; run gr3d regress-latents again")
         rows = tuple(Row(**row) for row in info.pop("rows"))
-        return _checked(Results(rows, info))
+        gaps = tuple(Gaps(**{**gaps, "low": tuple(map(tuple, gaps["low"]))}) for gaps in info.pop("gaps"))
+        return _checked(Results(rows, info, gaps))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not results of gr3d regress-latents ({error!r})") from error
 
@@ -133,7 +185,7 @@ def merge_results(parts: Sequence[Results]) -> Results:
     differ in data, splits or pooling (they would not compare), or if two trained networks have the same name.
     """
     first = parts[0]
-    rows, networks = list(first.rows), dict(first.info["networks"])
+    rows, gaps, networks = list(first.rows), list(first.gaps), dict(first.info["networks"])
     for part in parts[1:]:
         for key in ("dataset", "fit_on", "judged_on", "splits", "pool"):
             if part.info[key] != first.info[key]:
@@ -145,7 +197,8 @@ def merge_results(parts: Sequence[Results]) -> Results:
             if new not in networks:
                 networks[new] = network
                 rows += [replace(row, network=new) for row in part.rows if row.network == name]
-    return Results(tuple(rows), {**first.info, "networks": networks})
+                gaps += [replace(their, network=new) for their in part.gaps if their.network == name]
+    return Results(tuple(rows), {**first.info, "networks": networks}, tuple(gaps))
 
 
 def _name_for(network: Mapping, name: str, networks: Mapping[str, Mapping]) -> str:
@@ -156,14 +209,20 @@ def _name_for(network: Mapping, name: str, networks: Mapping[str, Mapping]) -> s
 
 def _checked(results: Results) -> Results:
     """Raise KeyError or ValueError unless every network has a finite row for each of its layers, targets and
-    splits."""
-    targets = dict.fromkeys(row.target for row in results.rows)
+    splits, and gaps of the right size."""
+    targets = dict.fromkeys([*(row.target for row in results.rows), OVERALL])
     splits = [results.info["fit_on"], *results.info["judged_on"]]
     for network in results.networks:
         results.role(network), results.info["networks"][network]["weights"]
         for layer in results.layers(network):
             for target in targets:
                 for split in splits:
-                    if not math.isfinite(results.row(network, layer, target, split).nmse):
+                    row = results.row(network, layer, target, split)
+                    interval = (0, 0) if row.low is None and row.high is None else (row.low, row.high)
+                    if not all(map(math.isfinite, (row.nmse, *interval))):
                         raise ValueError(f"{network}, {layer}, {target}, {split}: error is not finite")
+    for gaps in results.gaps:
+        count = len(results.layers(gaps.network))
+        if [len(line) for line in gaps.low] != [count] * count or not all(map(math.isfinite, chain(*gaps.low))):
+            raise ValueError(f"{gaps.network}, {gaps.target}, {gaps.split}: not the gaps of {count} layers")
     return results

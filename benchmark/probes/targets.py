@@ -70,6 +70,17 @@ TARGETS: tuple[Target, ...] = (
 
 TARGETS_BY_NAME: dict[str, Target] = {target.name: target for target in TARGETS}
 
+# The factors of Figure 2, the circular ones in the form that a linear reader can get right.
+FACTORS = ("rotation", "floor_hue_cos_sin", "spot_hue_cos_sin", "spot_theta", "spot_phi_cos_sin")
+# The mean error over FACTORS stands in results as a target of this name.
+OVERALL = "overall"
+OVERALL_WHAT = f"mean error over {', '.join(TARGETS_BY_NAME[name].label for name in FACTORS)}"
+
+
+def label_of(target: str) -> str:
+    """As in tables and sentences."""
+    return OVERALL if target == OVERALL else TARGETS_BY_NAME[target].label
+
 
 def target_slices() -> dict[str, slice]:
     """Columns of each target in the matrix that `target_columns` returns."""

@@ -105,5 +105,6 @@ def test_bare_commands_in_order(tmp_path):
     assert (tmp_path / "data/gr3d/contact-sheet.png").exists()
     for ending in ("png", "svg", "csv"):
         assert (tmp_path / f"runs/regression/figure2.{ending}").stat().st_size > 1000
-    rows = json.loads(gr3d("regress-latents", "--json", cwd=tmp_path).stdout)
-    assert {row["network"] for row in rows} == {"simclr", "rotation", "untrained", "pixels 8x8"}
+    found = json.loads(gr3d("regress-latents", "--json", cwd=tmp_path).stdout)
+    assert {row["network"] for row in found["rows"]} == {"simclr", "rotation", "untrained", "pixels 8x8"}
+    assert {entry["network"] for entry in found["recommendations"]} == {"simclr", "rotation"}

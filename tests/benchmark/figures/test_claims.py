@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmark.figures.claims import FACTORS, control_lines, judge
-from benchmark.probes.results import PIXELS, TRAINED, UNTRAINED, Results, Row
+from benchmark.figures.claims import control_lines, judge
+from benchmark.probes.results import PIXELS, TRAINED, UNTRAINED, Gaps, Results, Row
+from benchmark.probes.targets import FACTORS
 
 LAYERS = ("stem", "block1", "trunk", "head1", "head2", "head3")
 FALLING = (0.9, 0.8, 0.6, 0.5, 0.45, 0.4)
@@ -64,3 +65,22 @@ def test_evidence_and_controls_quote_the_numbers():
     made = results(*as_in_the_paper())
     assert "spot theta 0.050 at block1, 0.700 at the end" in judge(made, "val")[2].evidence
     assert "untrained 0.700 (stem), pixels 0.200 (pixels)" in control_lines(made, "val")[0]
+
+
+def test_a_difference_within_its_interval_is_none():
+    """The last layer's error is the larger one, and its interval reaches zero: claim (b) is not borne out."""
+    rotation, simclr = as_in_the_paper()
+    plain = results(rotation, simclr)
+
+    def gaps(width: float) -> list[Gaps]:
+        return [
+            Gaps("ssl", factor, "val", tuple(tuple(a - b - width for b in errors) for a in errors))
+            for factor, errors in simclr.items()
+        ]
+
+    for width, expected in ((0.1, True), (0.7, False)):
+        verdict = judge(Results(plain.rows, plain.info, tuple(gaps(width))), "val")[2]
+        assert verdict.held is expected
+        assert "difference" in verdict.evidence
+    # Where every layer is as good as the best for every factor, the best layers do not differ.
+    assert judge(Results(plain.rows, plain.info, tuple(gaps(0.7))), "val")[4].held is False

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.figures.layers import PANELS, layer_order, plot_layers
+from benchmark.figures.layers import PANELS, depth_of, plot_layers
 from benchmark.figures.style import Written
+from benchmark.probes.recommend import recommend
 from benchmark.probes.results import PIXELS, TRAINED, UNTRAINED, Results, Row
-from benchmark.probes.targets import TARGETS
+from benchmark.probes.targets import OVERALL, TARGETS
 
 LAYERS = ["stem", "block1", "block2", "trunk", "head1", "head2"]
 SPLITS = ["probe", "val_views", "val"]
@@ -25,10 +26,16 @@ def fake_results(networks: dict[str, tuple[str, list[str]]], error=None) -> Resu
         depth, dip = networks[name][1].index(layer), len(target) % 5
         return min(0.98, 0.2 + 0.05 * (depth - dip) ** 2 + 0.1 * SPLITS.index(split))
 
+    def row(name: str, layer: str, target: str, split: str) -> Row:
+        nmse = (error or curve)(name, layer, target, split)
+        ends = (None, None) if split == "probe" else (nmse - 0.02, nmse + 0.03)
+        return Row(name, layer, target, split, 0.5, nmse, 0.5, 1.0, None, *ends)
+
+    names = [*(target.name for target in TARGETS), OVERALL]
     rows = [
-        Row(name, layer, target.name, split, 0.5, (error or curve)(name, layer, target.name, split), 0.5, 1.0)
+        row(name, layer, target, split)
         for name, (_, layers) in networks.items()
-        for layer, target, split in product(layers, TARGETS, SPLITS)
+        for layer, target, split in product(layers, names, SPLITS)
     ]
     info = {
         "networks": {name: {"role": role, "layers": layers} for name, (role, layers) in networks.items()},
@@ -79,7 +86,7 @@ def test_same_results_give_the_same_bytes(results, written, tmp_path):
 @pytest.mark.parametrize("split", ["val", "val_views"])
 def test_csv_holds_exactly_the_plotted_results(results, written, tmp_path, split):
     lines = read(written.csv if split == "val" else plot_layers(results, tmp_path / "figure", split).csv)
-    panels = [target for row in PANELS for target, _ in row]
+    panels = [target for target, _ in PANELS]
     expected = {
         (name, layer, target, shown)
         for name, target in product(results.networks, panels)
@@ -90,16 +97,19 @@ def test_csv_holds_exactly_the_plotted_results(results, written, tmp_path, split
     assert {(line["network"], line["layer"], line["target"], line["split"]) for line in lines} == expected
     for line in lines:
         key = (line["network"], line["layer"], line["target"], line["split"])
-        assert float(line["error"]) == results.row(*key).nmse
+        row = results.row(*key)
+        assert float(line["error"]) == row.nmse
+        assert (line["low"], line["high"]) == (("", "") if row.low is None else (str(row.low), str(row.high)))
+        found = recommend(results, line["network"], line["target"], split)
         marked = line["split"] == split and line["role"] == TRAINED
-        best = marked and line["layer"] == results.best_layer(line["network"], line["target"], split)
-        assert line["best"] == str(int(best))
-    assert sum(line["best"] == "1" for line in lines) == 2 * len(panels)
+        assert line["best"] == str(int(marked and line["layer"] == found.best.layer))
+        assert line["cut"] == str(int(marked and line["layer"] == found.cut.layer))
+    assert sum(line["cut"] == "1" for line in lines) == 2 * len(panels)
 
 
 def test_every_target_has_a_panel():
-    panels = [target for row in PANELS for target, _ in row]
-    assert sorted(panels) == sorted(target.name for target in TARGETS)
+    panels = [target for target, _ in PANELS]
+    assert sorted(panels) == sorted([*(target.name for target in TARGETS), OVERALL])
 
 
 def test_networks_of_different_depth_share_one_axis(tmp_path):
@@ -110,11 +120,36 @@ def test_networks_of_different_depth_share_one_axis(tmp_path):
             "pixels": (PIXELS, ["pixels"]),
         }
     )
-    order = layer_order(results)
+    depth = depth_of(results)
+    order = depth.names
     assert sorted(order) == sorted([*LAYERS, "extra"])
     for name in ("without head", "with head"):
         assert [layer for layer in order if layer in results.layers(name)] == list(results.layers(name))
+        assert [order[place] for place in depth.positions[name]] == list(results.layers(name))
     assert plot_layers(results, tmp_path / "figure").png.exists()
+
+
+def test_networks_of_unlike_layers_stand_on_relative_depth(tmp_path):
+    vit = [f"block{k}" for k in range(12)]
+    networks = {f"net {k}": (TRAINED, vit if k % 2 else ["stem", "layer1", "layer2"]) for k in range(9)}
+    results = fake_results({**networks, "pixels": (PIXELS, ["pixels"])})
+    depth = depth_of(results)
+    assert depth.names == ()
+    assert depth.positions["net 0"] == (0, 0.5, 1)
+    assert depth.positions["net 1"][-1] == 1 and len(depth.positions["net 1"]) == 12
+    lines = read(plot_layers(results, tmp_path / "figure").csv)
+    assert {line["split"] for line in lines} == {"val"}  # of many networks, what was fitted is not drawn
+    assert {line["layer"] for line in lines if line["position"] == "1.0"} == {"layer2", "block11"}
+
+
+def test_layers_in_another_order_are_not_shared():
+    assert depth_of(fake_results({"a": (TRAINED, ["x", "y"]), "b": (TRAINED, ["y", "x"])})).names == ()
+
+
+def test_untrained_networks_alone_are_what_is_asked_about(tmp_path):
+    results = fake_results({"a": (UNTRAINED, LAYERS), "b": (UNTRAINED, LAYERS), "pixels": (PIXELS, ["pixels"])})
+    lines = read(plot_layers(results, tmp_path / "figure").csv)
+    assert {line["network"] for line in lines if line["cut"] == "1"} == {"a", "b"}
 
 
 def test_errors_far_above_one_stay_in_the_csv(tmp_path):

@@ -18,8 +18,8 @@ from benchmark.probes.features import weights_hash
 from benchmark.probes.regress import inner_objects, regress_latents
 from benchmark.probes.results import PIXELS, UNTRAINED, Results, load_results, merge_results
 from benchmark.probes.subjects import PooledPixels, Subject, pixels8
-from benchmark.probes.summary import LATENTS, format_table, sentences
-from benchmark.probes.targets import TARGETS, target_columns, target_slices
+from benchmark.probes.summary import format_table, sentences
+from benchmark.probes.targets import FACTORS, OVERALL, TARGETS, target_columns, target_slices
 
 
 class Small(nn.Module):
@@ -63,7 +63,7 @@ def results(dataset) -> Results:
 def test_every_network_layer_target_and_split_is_there(results):
     layers = {"SimCLR": ("block1", "head1"), "untrained": ("block1", "head1"), "pixels": ("pixels",)}
     assert {name: results.layers(name) for name in results.networks} == layers
-    assert len(results.rows) == 5 * len(TARGETS) * 3
+    assert len(results.rows) == 5 * (len(TARGETS) + 1) * 3
     assert results.trained == ("SimCLR",)
     assert results.role("pixels") == PIXELS
     assert results.info["networks"]["pixels"]["widths"] == [192]
@@ -73,6 +73,14 @@ def test_every_network_layer_target_and_split_is_there(results):
     for row in results.rows:
         assert row.r2 == pytest.approx(1 - row.nmse)
         assert (row.degrees is not None) == (row.target == "rotation" and row.split != "probe")
+        assert (row.mse is None) == (row.alpha is None) == (row.target == OVERALL)
+        if row.split == "probe":
+            assert row.low is row.high is None
+        else:
+            assert row.low <= row.nmse * 1.05 and row.nmse * 0.95 <= row.high
+        if row.target == OVERALL:
+            factors = [results.row(row.network, row.layer, factor, row.split).nmse for factor in FACTORS]
+            assert row.nmse == pytest.approx(sum(factors) / len(factors))
 
 
 def test_what_the_image_shows_is_read_on_new_objects(results):
@@ -215,8 +223,9 @@ def test_saved_results_load_again_and_the_csv_equals_them(results, tmp_path):
             row.target,
             row.split,
         )
-        assert [float(line[name]) for name in ("mse", "nmse", "r2", "alpha")] == [row.mse, row.nmse, row.r2, row.alpha]
-        assert line["degrees"] == ("" if row.degrees is None else str(row.degrees))
+        for name in ("mse", "nmse", "r2", "alpha", "degrees", "low", "high"):
+            value = getattr(row, name)
+            assert line[name] == ("" if value is None else str(value))
     assert [path.name for path in sorted(json_path.parent.iterdir())] == ["regression.csv", "regression.json"]
 
 
@@ -224,10 +233,23 @@ def test_damaged_results_are_refused(results, tmp_path):
     path = results.save(tmp_path)[0]
     text = path.read_text()
     document = json.loads(text)
-    for damaged in (text[:100], "[]", "{}", json.dumps({**document, "rows": document["rows"][1:]})):
+    half = {**document["rows"][-1], "high": None}
+    short = [{**document["gaps"][0], "low": [[0.0]]}]
+    for damaged in (
+        text[:100],
+        "[]",
+        "{}",
+        json.dumps({**document, "rows": document["rows"][1:]}),
+        json.dumps({**document, "rows": [*document["rows"][:-1], half]}),
+        json.dumps({**document, "gaps": short}),
+        text.replace('"gaps"', '"gasp"'),
+    ):
         path.write_text(damaged)
         with pytest.raises(UserError, match=r"regression\.json"):
             load_results(tmp_path)
+    path.write_text(json.dumps({**document, "format": 1}))
+    with pytest.raises(UserError, match="another version of gr3d; run gr3d regress-latents again"):
+        load_results(tmp_path)
     with pytest.raises(UserError, match="no results"):
         load_results(tmp_path / "nowhere")
 
@@ -242,7 +264,10 @@ def test_merging_keeps_controls_once_and_refuses_what_does_not_compare(results, 
     other = regress_latents({"rotation": Subject(Small(2)), "pixels": pixels8()}, dataset, device="cpu")
     merged = merge_results([results, other])
     assert merged.networks == ("SimCLR", "untrained", "pixels", "rotation")
-    assert len(merged.rows) == 7 * len(TARGETS) * 3
+    assert len(merged.rows) == 7 * (len(TARGETS) + 1) * 3
+    assert merged.gap("rotation", "head1", "block1", "yaw", "val") == other.gap(
+        "rotation", "head1", "block1", "yaw", "val"
+    )
     assert merged.row("rotation", "head1", "yaw", "val") == other.row("rotation", "head1", "yaw", "val")
     with pytest.raises(UserError, match="'rotation'"):
         merge_results([merged, other])
@@ -304,30 +329,44 @@ def test_errors_of_fitting_are_never_shown_as_judged(results):
 
 
 def test_best_layer_of_equal_ones_is_the_earliest(results):
-    rows = tuple(row.__class__(**{**row.__dict__, "nmse": 0.5}) for row in results.rows)
+    rows = tuple(replace(row, nmse=0.5) for row in results.rows)
     assert Results(rows, results.info).best_layer("SimCLR", "yaw", "val") == "block1"
 
 
-def test_sentences_and_table(results):
-    def with_errors(best: float, last: float) -> str:
-        rows = tuple(
-            row.__class__(**{**row.__dict__, "nmse": best if row.layer == "block1" else last}) for row in results.rows
-        )
-        lines = sentences(Results(rows, results.info))
-        assert len(lines) == len(LATENTS)
-        return next(line for line in lines if "spot hue" in line)
+def test_a_split_of_a_single_object_has_errors_without_intervals(dataset, capsys):
+    results = regress_latents({"pixels": pixels8()}, dataset, judge_on=("lone", "val"), device="cpu")
+    assert "split 'lone' shows a single object" in capsys.readouterr().err
+    assert all(row.low is None and row.nmse > 0 for row in results.rows if row.split == "lone")
+    assert results.gap("pixels", "pixels", "pixels", "yaw", "lone") is None
+    assert results.gap("pixels", "pixels", "pixels", "yaw", "val") == (0, 0)
+    assert "±" not in format_table(results, "lone").split("\n", 2)[2]
 
-    start = "SimCLR, spot hue (cos, sin): "
-    good = start + "read it at block1 (error 0.31 of the variance on new objects); the last layer head1 is "
-    assert with_errors(0.31, 0.80) == good + "2.6 x worse (0.80)."
-    assert with_errors(0.31, 0.40) == good + "29 % worse (0.40)."
-    assert with_errors(0.31, 0.312) == good + "as good (0.31)."
-    assert with_errors(0.5, 0.4).endswith(
-        "read it at head1 (error 0.40 of the variance on new objects); that is the last layer."
-    )
-    assert "no layer reads it" in with_errors(0.99, 1.0)
-    lines = format_table(results).splitlines()
-    assert len(lines) == 3 + 3 * len(LATENTS)
-    error = results.row("pixels", "pixels", "yaw", "val").nmse
-    assert any(line.split()[:3] == ["pixels", "yaw", "pixels"] and f"{error:.3f}" in line for line in lines)
-    assert "degrees" in sentences(results)[0]
+
+class Widthless(Small):
+    def features(self, x, pool=1):
+        return {**super().features(x, pool), "empty": torch.zeros(len(x), 0)}
+
+
+def test_a_layer_without_features_is_a_clear_line(dataset):
+    with pytest.raises(UserError, match="net, probe: layer empty has no features"):
+        regress_latents({"net": Subject(Widthless(0))}, dataset, device="cpu")
+
+
+class Halved(Small):
+    def features(self, x, pool=1):
+        return {layer: value.bfloat16() for layer, value in super().features(x, pool).items()}
+
+
+def test_half_precision_features_are_read_as_they_are(dataset):
+    """Rounded to bfloat16 they are other features, but read as exactly."""
+    results = regress_latents({"net": Subject(Halved(0))}, dataset, judge_on=("val",), device="cpu")
+    tables = {split: load_table(dataset, split) for split in ("probe", "val")}
+    with torch.no_grad():
+        x, new = (
+            Halved(0).eval().features(tables[split].images.float() / 255)["head1"].double().numpy() for split in tables
+        )
+    column = target_slices()["yaw"]
+    y, truth = (target_columns(tables[split])[:, column].numpy() for split in tables)
+    row = results.row("net", "head1", "yaw", "val")
+    expected = Ridge(alpha=row.alpha, solver="svd").fit(x, y).predict(new).reshape(truth.shape)
+    assert row.mse == pytest.approx(((expected - truth) ** 2).mean(), rel=1e-4)
