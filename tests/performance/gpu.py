@@ -126,20 +126,29 @@ def main() -> int:
     return 1 if "H200" in torch.cuda.get_device_name() and (missing or not all(found.values())) else 0
 
 
-def measure(case: Case, device: torch.device, ceilings: Ceilings, rounds: int, steps: int) -> list[Measured]:
-    """Eager and compiled, in ``rounds`` turns of ``steps`` steps each."""
+def measure(
+    case: Case,
+    device: torch.device,
+    ceilings: Ceilings,
+    rounds: int,
+    steps: int,
+    modes: tuple[bool, ...] = (False, True),
+) -> list[Measured]:
+    """In ``rounds`` turns of ``steps`` steps each. modes: whether compiled, eager first."""
     while True:
         try:
-            return list(_measure(case, device, ceilings, rounds, steps))
+            return list(_measure(case, device, ceilings, rounds, steps, modes))
         except torch.OutOfMemoryError:
             if case.batch <= 32:
                 raise
         case = replace(case, batch=case.batch // 2)
 
 
-def _measure(case: Case, device: torch.device, ceilings: Ceilings, rounds: int, steps: int) -> Iterator[Measured]:
+def _measure(
+    case: Case, device: torch.device, ceilings: Ceilings, rounds: int, steps: int, modes: tuple[bool, ...]
+) -> Iterator[Measured]:
     work = None
-    for compile in (False, True):
+    for compile in modes:
         if device.type == "cuda":
             gc.collect()
             torch.cuda.empty_cache()
