@@ -3,7 +3,7 @@
 At the end of each epoch lie two windows of images. On the first, at most FIT_IMAGES, a ridge regressor is fitted to
 every layer; on the second, about JUDGE_IMAGES, it is judged batch by batch, before the features have drifted far from
 what it was fitted to. An epoch visits an image once, so no regressor ever meets an image it was fitted on. In a short
-epoch the windows are shorter: at most a half and a quarter of it, which bounds what they cost.
+epoch the windows are shorter: at most a half (or a third) and a quarter of it, which bounds what they cost.
 
 The features are those of the training's own forward pass (first view of each image, train mode), detached: the network
 is not run a second time, and neither a gradient nor a random number depends on being watched.
@@ -36,6 +36,10 @@ CLASSES = "classes"  # beside the targets' names
 
 FIT_IMAGES = 8192
 JUDGE_IMAGES = 2048
+_DEAR = (
+    1024,
+    4096,
+)  # half an epoch between these would cost over 3 % of it with layers of width 2048: a third is taken
 
 # Each epoch reports the penalty that was best in the epoch before, per layer and target; the first one reports this.
 _FIRST_PENALTY = 1e-2
@@ -57,7 +61,9 @@ class Schedule:
         if steps < 2:
             return cls(steps, 0, 0)
         judge = max(1, min(math.ceil(JUDGE_IMAGES / batch), steps // 4))
-        return cls(steps, min(math.ceil(FIT_IMAGES / batch), steps // 2), judge)
+        low, high = _DEAR
+        share = 3 if low < steps * batch / 2 < high else 2
+        return cls(steps, max(1, min(math.ceil(FIT_IMAGES / batch), steps // share)), judge)
 
     def fits(self, step: int) -> bool:
         return self.steps - self.judge - self.fit <= step % self.steps < self.steps - self.judge
@@ -151,12 +157,14 @@ class OnlineProbes:
     def wants(self, step: int) -> bool:
         """Whether step ``step``, counted from 0 over the whole run, is to be observed."""
         # A run that was resumed with probes, having had none, may have missed what it would judge.
-        return self.schedule.fits(step) or (self.schedule.judges(step) and self.fitted > 0)
+        watched = self.schedule.fits(step) or (self.schedule.judges(step) and self.fitted > 0)
+        return watched and self.labels.width > 0
 
     @torch.no_grad()
     def observe(self, step: int, features: Mapping[str, Tensor], rows: Tensor) -> None:
         """A step that it wants, whole or in parts. features: {layer: (views * n, d)}, view by view, on the device;
         rows: int64 (n,), the images' places in the table."""
+        rows = rows.to(self.device)
         first_view = {layer: x.detach()[: len(rows)] for layer, x in features.items()}
         for layer, known in (self.moments | self.readouts).items():
             if layer not in first_view or known.width != first_view[layer].shape[1]:
