@@ -74,7 +74,9 @@ class MainKeeper(Keeper):
         try:
             if self.failure is not None:
                 raise self.failure
-            self.log.sync()  # never a checkpoint after a loss that is not finite
+            self.log.sync()  # never a checkpoint after a loss that is not finite,
+            if not self.trainer.is_finite():  # nor when the last update of finite numbers went too far
+                raise NotFiniteError("weights", "infinite or NaN", done)
             run_directory.save_checkpoint(self.config.out, self.trainer.checkpoint(done, seconds))
         except NotFiniteError as error:
             raise UserError(self._not_finite(error)) from error
@@ -87,6 +89,8 @@ class MainKeeper(Keeper):
     def _not_finite(self, error: NotFiniteError) -> str:
         checkpoint = self.config.out / run_directory.CHECKPOINT
         last = f"{checkpoint} of step {self.saved_step}" if self.saved_step else "none"
+        if 0 < self.saved_step == error.step - 1:
+            last += " (finite, but the weights that gave this)"
         return (
             f"{self.config.out}: {error}, batch seed {batch_seed(self.trainer.run.seed, error.step - 1)}; last good "
             f"checkpoint: {last}; train again into another --out with a lower --lr or with --precision fp32"

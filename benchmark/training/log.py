@@ -81,9 +81,9 @@ class TrainingLog:
 
 
 class NotFiniteError(Exception):
-    """The loss or the gradient of a step is not finite. name: which of them; step: from 1."""
+    """The loss, the gradient or the outcome of a step is not finite. name: which of them; step: from 1."""
 
-    def __init__(self, name: str, value: float, step: int) -> None:
+    def __init__(self, name: str, value: object, step: int) -> None:
         super().__init__(f"the {name} became {value} at step {step}")
         self.step = step
 

@@ -27,8 +27,8 @@ from benchmark.training.teacher import follow, make_teacher
 
 @dataclass
 class StepResult:
-    """loss, gradient (its length over all parameters): scalars on the device, before the update. The loss is this
-    rank's where the objective is a mean over images, else that of the images of all ranks."""
+    """loss, gradient (its length over all parameters): scalars on the device, before the update, the same on every
+    rank."""
 
     lr: float
     loss: Tensor
@@ -152,6 +152,12 @@ class Trainer:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bf16")
+
+    def is_finite(self) -> bool:
+        """Whether all that is learnt, averages and BatchNorm's statistics included, is finite. Waits for the device."""
+        modules = [module for module in (self.network, self.objective, self.teacher) if module is not None]
+        learnt = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+        return bool(torch.stack([tensor.isfinite().all() for tensor in learnt]).all())
 
     def checkpoint(self, step: int, seconds: float) -> Checkpoint:
         return Checkpoint(

@@ -1,6 +1,7 @@
 """`gr3d train --objective` with every name, for a few steps on a small dataset, and what the run then holds."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,23 @@ def test_nothing_to_classify(tmp_path, make_sample, put_shard):
     assert str(result.exception).startswith(
         "--objective supervised: all training images are of one category (category-0)"
     )
+
+
+@pytest.mark.parametrize("objective", ["vicreg", "byol"])
+def test_run_that_explodes_stops_with_step_seed_and_last_good_checkpoint(objective, data, tmp_path):
+    far = ["--lr", "1e30", "--warmup", "0", "--checkpoint-minutes", "0"]
+    said = str(train(data, tmp_path / "run", objective, *far).exception)
+    assert re.search(r"the (loss|gradient) became (nan|inf) at step \d, batch seed \(0, 2, \d\)", said)
+    assert f"last good checkpoint: {tmp_path / 'run' / 'checkpoint.pt'} of step 1" in said
+    stored = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert all(value.isfinite().all() for value in stored["network"].values())
+    assert not (tmp_path / "run" / "report.json").exists()
+
+
+def test_last_update_into_infinity_is_no_finished_run(data, tmp_path):
+    """One step, whose loss and gradient are finite."""
+    far = ["--optimizer", "sgd", "--lr", "1e38", "--warmup", "0", "--batch", "32", "--precision", "fp32"]
+    said = str(train(data, tmp_path / "run", "barlow-twins", *far).exception)
+    assert "the weights became infinite or NaN at step 1, batch seed (0, 2, 0); last good checkpoint: none" in said
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    assert not (tmp_path / "run" / "report.json").exists()

@@ -248,7 +248,7 @@ def test_loss_that_is_not_finite_stops_with_the_step(data, tmp_path):
     with pytest.raises(
         UserError,
         match=r"the (loss|gradient) became (nan|inf) at step 2, batch seed \(0, 2, 1\); "
-        r"last good checkpoint: .*run/checkpoint\.pt of step 1; .*--lr",
+        r"last good checkpoint: .*run/checkpoint\.pt of step 1 \(finite, but the weights that gave this\); .*--lr",
     ):
         train(config)
     assert torch.load(config.out / "checkpoint.pt", weights_only=True)["step"] == 1
