@@ -79,7 +79,7 @@ def plot_layers(results: Results, out: Path, split: str | None = None) -> Writte
         figure = new_figure(13.5, 3.15 * len(PANELS) / columns + 0.8)
         axes = figure.subplots(len(PANELS) // columns, columns, sharey=True)
         top = min(_CEILING, max(1.05, 1.03 * max(number["high"] or number["error"] for number in everything)))
-        axes[0, 0].set_ylim(0, top)
+        axes[0, 0].set_ylim(-0.02, top)  # a marker at 0 is whole
         for axis, (target, title) in zip(axes.flat, PANELS, strict=True):
             axis.set_title(title)
             _frame(axis, depth)

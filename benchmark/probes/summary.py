@@ -130,19 +130,34 @@ def _short(value: float) -> str:
 
 
 def format_recommendations(results: Results, split: str | None = None) -> str:
-    """Which layer to read each latent from, per network that is asked about, with the reason."""
-    lines = [("network", "latent", "cut at", "error [95 %]", "as good", "last layer", "error", "last - cut [95 %]")]
-    for found in recommendations(results, results.judged(split)):
-        # Where there is nothing to read there is nowhere to cut.
-        cut = (found.cut.layer, _with_interval(found.cut)) if found.readable else ("-", _with_interval(found.best))
-        others = [layer for layer in found.ties if layer != found.cut.layer] if found.readable else []
-        gap = "" if found.gap is None else f"{found.gap[0]:+.2f} to {found.gap[1]:+.2f}"
-        last = (found.last.layer, f"{found.last.nmse:.2f}", gap)
-        label = label_of(found.target).removesuffix(" (cos, sin)")
-        lines.append((found.network, label, *cut, _few(others), *last))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    lines.insert(1, tuple("-" * width for width in widths))
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    """Which layer to read each latent from, a block per network that is asked about, with the reason."""
+    found = recommendations(results, results.judged(split))
+    blocks = []
+    for network in results.subjects:
+        header = (network, "cut at", "error [95 %]", "as good", "last layer", "error", "last - cut [95 %]")
+        blocks += [header, *(_reason(one) for one in found if one.network == network)]
+    widths = [max(len(line[column]) for line in blocks) for column in range(len(blocks[0]))]
+    lines = []
+    for line in blocks:
+        lines += [""] if line[1] == "cut at" and lines else []
+        lines.append("  ".join(map(str.ljust, line, widths)).rstrip())
+    if any(results.seeds(network) > 1 for network in results.subjects):
+        lines += [
+            "",
+            "Of several seeds: [mean less deviation, plus deviation]; differences as wide as those of all runs.",
+        ]
+    return "\n".join(lines)
+
+
+def _reason(found: Recommendation) -> tuple[str, ...]:
+    # Where there is nothing to read there is nowhere to cut.
+    row, cut = (found.cut, found.cut.layer) if found.readable else (found.best, "-")
+    interval = "" if row.low is None else f" [{_short(row.low)}, {_short(row.high)}]"
+    others = [layer for layer in found.ties if layer != found.cut.layer] if found.readable else []
+    gap = "" if found.gap is None else f"{found.gap[0]:+.3f} to {found.gap[1]:+.3f}"
+    label = label_of(found.target).removesuffix(" (cos, sin)")
+    error = f"{_short(row.nmse)}{interval}"
+    return label, cut, error, _few(others), found.last.layer, _short(found.last.nmse), gap
 
 
 def _few(names: Sequence[str]) -> str:

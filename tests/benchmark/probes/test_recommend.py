@@ -62,7 +62,7 @@ def test_what_no_layer_reads_has_no_cut():
         assert not recommend(results, "net", "pitch", "val").readable
         assert "no layer reads it" in next(line for line in sentences(results) if "pitch" in line)
         line = next(line for line in format_recommendations(results).splitlines() if "pitch" in line)
-        assert line.split()[2] == "-"
+        assert line.split()[1] == "-"
         assert as_json(recommend(results, "net", "pitch", "val"))["cut"] is None
     assert recommend(made(ONE), "net", "pitch", "val").readable
 
@@ -90,7 +90,22 @@ def test_table_shows_every_layer_and_fits_a_terminal():
     assert block[4].split()[:3] == ["trunk", ".400±.030=", ".400±.030="]
     assert [line.split()[3].partition("±")[0] for line in block[2:6]] == ["1.25", "12.5", "123", "1e+04"]
     assert lines[-1].startswith("pixels .600±.030*")
-    assert max(map(len, format_recommendations(results).splitlines())) <= 110
+    lines = format_recommendations(results).splitlines()
+    assert max(map(len, lines)) <= 110
+    assert lines[0].split()[:3] == ["net", "cut", "at"]
+    assert lines[2].split() == [
+        "yaw",
+        "block1",
+        ".410",
+        "[.380,",
+        ".440]",
+        "trunk",
+        "head1",
+        ".800",
+        "+0.340",
+        "to",
+        "+0.440",
+    ]
 
 
 def test_sentences_say_what_the_last_layer_costs():
@@ -136,6 +151,8 @@ def test_seeds_are_taken_together_as_mean_and_deviation():
     assert (shown.seeds("net"), shown.seeds("other"), shown.seeds("untrained")) == (3, 1, 2)
     assert shown.row("other", "stem", "yaw", "val") == results.row("other", "stem", "yaw", "val")
     assert "net: mean of 3 seeds ± their standard deviation" in format_table(shown)
+    assert "Of several seeds: " in format_recommendations(shown)
+    assert "Of several seeds: " not in format_recommendations(results)
     assert averaged(made(ONE)) == made(ONE)
 
 
