@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from benchmark.probes.online import ONLINE, read_records
 from benchmark.probes.targets import TARGETS
 from benchmark.recipes import RECIPES
 from benchmark.training import TrainConfig, train
-from benchmark.training.trainer import Trainer
+from benchmark.training.trainer import StepResult, Trainer
 
 
 @pytest.fixture(scope="module")
@@ -75,21 +76,26 @@ def test_records_are_tensorboards_scalars(watched):
     assert "probes/accuracy/stem" in board.Tags()["scalars"]
 
 
-@pytest.mark.parametrize("stop", [3, 4, 6, 7])
-def test_stopped_in_any_window_and_resumed_gives_the_same_records(watched, data, tmp_path, monkeypatch, stop):
-    """In the first window, at an epoch's end, in the first window again and at its end."""
-    config = replace(settings(data, tmp_path / "run"), checkpoint_seconds=0)
+def stop_after(steps: int, config: TrainConfig, monkeypatch: pytest.MonkeyPatch, resume: bool = False) -> None:
+    """Train, and press Ctrl-C in the last of so many steps."""
     step = Trainer.step
 
-    def fail(trainer: Trainer, number: int):
-        if number == stop:
-            raise KeyboardInterrupt
+    def interrupted(trainer: Trainer, number: int) -> StepResult:
+        if number == steps - 1:
+            signal.raise_signal(signal.SIGINT)
         return step(trainer, number)
 
-    monkeypatch.setattr(Trainer, "step", fail)
-    with pytest.raises(UserError, match="stopped"):
-        train(config)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", interrupted)
+        with pytest.raises(UserError, match=f"stopped by SIGINT after step {steps} "):
+            train(config, resume=resume)
+
+
+@pytest.mark.parametrize("stop", [3, 4, 6, 7])
+def test_stopped_in_any_window_and_resumed_gives_the_same_records(watched, data, tmp_path, monkeypatch, stop):
+    """After the first window, at an epoch's end, in the first window again and after it."""
+    config = settings(data, tmp_path / "run")
+    stop_after(stop, config, monkeypatch)
     with (config.out / ONLINE).open("a") as file:
         file.write(json.dumps({"epoch": 2, "step": 8, "error": {}}) + '\n{"epo')  # of a process that was killed later
     train(config, resume=True)
@@ -97,35 +103,20 @@ def test_stopped_in_any_window_and_resumed_gives_the_same_records(watched, data,
 
 
 def test_switched_off_and_on_again(data, tmp_path, monkeypatch):
-    config = replace(settings(data, tmp_path / "run", epochs=3), checkpoint_seconds=0)
-    for online, until in ((True, 6), (False, 9), (True, 12)):
-        step = Trainer.step
-
-        def fail(trainer: Trainer, number: int, until=until, step=step):
-            if number == until:
-                raise KeyboardInterrupt
-            return step(trainer, number)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Trainer, "step", fail)
-            if until < 12:
-                with pytest.raises(UserError, match="stopped"):
-                    train(replace(config, online_probes=online), resume=True)
-            else:
-                train(replace(config, online_probes=online), resume=True)
+    """The second epoch's first window began unseen or went by unjudged: it has no record."""
+    config = settings(data, tmp_path / "run", epochs=3, head="none")
+    stop_after(6, config, monkeypatch)
+    stop_after(9, replace(config, online_probes=False), monkeypatch, resume=True)
+    train(config, resume=True)
     assert [record["epoch"] for record in read_records(config.out)] == [1, 3]
 
 
 def test_checkpoint_with_a_foreign_state_of_them_is_refused(data, tmp_path, monkeypatch):
-    config = replace(settings(data, tmp_path / "run"), checkpoint_seconds=0)
-    step = Trainer.step
-    monkeypatch.setattr(Trainer, "step", lambda trainer, number: step(trainer, number if number < 3 else 1 / 0))
-    with pytest.raises(ZeroDivisionError):
-        train(config)
-    monkeypatch.undo()
+    config = settings(data, tmp_path / "run", head="none")
+    stop_after(3, config, monkeypatch)
     path = config.out / "checkpoint.pt"
     stored = torch.load(path, weights_only=True)
-    stored["online"]["moments"]["head2"] = {"x": [torch.zeros(3)], "y": []}
+    stored["online"]["moments"]["trunk"] = {"x": [torch.zeros(3)], "y": []}
     torch.save(stored, path)
     with pytest.raises(UserError, match=r"checkpoint\.pt: .*--no-online-probes"):
         train(config, resume=True)
