@@ -42,7 +42,7 @@ _DEAR = (
 )  # half an epoch between these would cost over 3 % of it with layers of width 2048: a third is taken
 
 # Each epoch reports the penalty that was best in the epoch before, per layer and target; the first one reports this.
-_FIRST_PENALTY = 1e-2
+_FIRST_PENALTY = 1e-1
 
 _VARIES = 1e-12  # variance of a target, above what rounding gives
 

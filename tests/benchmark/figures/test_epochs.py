@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from benchmark.cli import cli
 from benchmark.errors import UserError
 from benchmark.figures.epochs import plot_epochs
 from benchmark.probes.online import ONLINE
@@ -64,6 +66,15 @@ def test_same_records_give_the_same_bytes(tmp_path):
     first, second = (plot_epochs(tmp_path / "run", tmp_path / name) for name in ("first", "second"))
     for ending in ("png", "svg", "csv"):
         assert getattr(first, ending).read_bytes() == getattr(second, ending).read_bytes()
+
+
+def test_plot_of_a_run(tmp_path):
+    write_run(tmp_path / "run", 3, LAYERS[-6:])
+    (tmp_path / "run" / "config.json").write_text("{}")
+    drawn = CliRunner().invoke(cli, ["plot", str(tmp_path / "run")], catch_exceptions=False)
+    assert drawn.output.split() == [str(tmp_path / "run" / f"online.{ending}") for ending in ("png", "svg", "csv")]
+    with pytest.raises(UserError, match="one run at a time"):
+        CliRunner().invoke(cli, ["plot", str(tmp_path / "run"), str(tmp_path)], catch_exceptions=False)
 
 
 def test_classes_alone(tmp_path):
