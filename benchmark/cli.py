@@ -391,40 +391,74 @@ def batch_for(images: int | None, recipe: int) -> int:
     return max(2, 1 << max(images // 4, 1).bit_length() - 1)
 
 
-@with_example("gr3d regress-latents runs/simclr runs/rotation --data data/gr3d --out runs/regression")
+@with_example(
+    "gr3d regress-latents runs/simclr runs/rotation --data data/gr3d --out runs/regression\n"
+    "  gr3d regress-latents runs/simclr --model timm:resnet50=resnet50.safetensors --model torchvision:vit_b_16=random"
+)
 @cli.command("regress-latents")
 @click.argument("runs", nargs=-1, type=Folder)
 @click.option("--data", type=Folder, default=DATA, show_default=True, help="Dataset folder.")
 @click.option("--out", type=Folder, default=REGRESSION, show_default=True, help="Folder for the results.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME[=FILE]",
+    help="timm:NAME or torchvision:NAME; may be repeated. FILE: its weights (safetensors, or a state dict saved by "
+    "torch, also in a checkpoint); `random` for none. Without: --weights, --random, or the library's pretrained ones.",
+)
+@click.option("--weights", type=click.Path(path_type=Path, dir_okay=False), help="FILE of the one --model without.")
+@click.option("--random", is_flag=True, help="Each --model without FILE is read untrained.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of untrained --models.")
+@click.option(
+    "--side",
+    type=click.IntRange(min=1),
+    help="Side that images are resized to for each --model [the dataset's; its own if it cannot take that].",
+)
+@click.option(
+    "--granularity",
+    type=click.Choice(["stage", "block"]),
+    default="stage",
+    show_default=True,
+    help="Layers between stem and trunk: stages, or every block.",
+)
 @click.option("--fit-on", default="probe", show_default=True, help="Split that fits the regressors.")
 @click.option("--pool", type=int, default=1, show_default=True, help="Side of the averaging grid: 1, 2 or 4.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--each-seed", is_flag=True, help="Show runs that differ in the seed alone one by one, not their mean.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def regress_latents(
-    runs: Sequence[Path], data: Path, out: Path, fit_on: str, pool: int, device: str, each_seed: bool, as_json: bool
+    runs: Sequence[Path],
+    data: Path,
+    out: Path,
+    fit_on: str,
+    pool: int,
+    device: str,
+    each_seed: bool,
+    as_json: bool,
+    granularity: str,
+    **foreign: object,
 ) -> None:
-    """Fit a linear regressor from every layer of RUNS (all in runs/ by default) to every latent; say where to cut."""
-    from benchmark.probes.regress import regress_latents as regress
-    from benchmark.probes.subjects import pixels8, trained, untrained
+    """Fit a linear regressor from every layer of RUNS and foreign networks to every latent; say where to cut.
 
-    if not runs:
+    With neither, all runs in runs/ are read. Beside them stand controls: the same networks untrained, and pooled
+    pixels. Nothing in a FILE is executed.
+    """
+    from benchmark.probes.regress import regress_latents as regress
+    from benchmark.probes.subjects import pixels8
+
+    if not foreign["models"] and (given := [name for name in ("weights", "random", "side") if foreign[name]]):
+        raise UserError(f"--{given[0]}: only with --model", exit_code=2)
+    if not runs and not foreign["models"]:
         runs = sorted(path.parent for path in RUNS.glob("*/config.json"))
         click.echo(f"runs: {', '.join(map(str, runs)) or 'none'}; data: {data}", err=True)
-    if not runs:
-        raise UserError(f"no runs named, and none in {RUNS}/: train one first (gr3d train)", exit_code=2)
-    names = {run.resolve().name: run for run in runs}
-    if len(names) < len(runs):
-        raise UserError("two of the runs have the same folder name; rename one", exit_code=2)
-    subjects = {name: trained(run) for name, run in names.items()}
-    # Runs that began alike share their untrained network.
-    for name, run in names.items():
-        begun = untrained(run)
-        if not any(
-            is_same_network(begun.config, subjects[other].config) for other in list(names)[: list(names).index(name)]
-        ):
-            subjects["untrained" if "untrained" not in subjects else f"untrained {name}"] = begun
-    subjects["pixels 8x8"] = pixels8()
+        if not runs:
+            raise UserError(f"no runs named, and none in {RUNS}/: train one first (gr3d train)", exit_code=2)
+    subjects = {
+        **run_subjects(runs, granularity),
+        **foreign_subjects(data, granularity, **foreign),
+        "pixels 8x8": pixels8(),
+    }
     results = regress(subjects, data, fit_on=fit_on, pool=pool, device=device)
     paths = results.save(out)
     click.echo(regression_report(results, each_seed, as_json, paths))
@@ -445,6 +479,36 @@ def regression_report(results: Results, each_seed: bool, as_json: bool, paths: S
         return json.dumps({**results.document(), **report})
     parts = [format_table(shown), "", format_recommendations(shown), "", *conclusions(shown), "", *map(str, paths)]
     return "\n".join(parts)
+
+
+def run_subjects(runs: Sequence[Path], granularity: str) -> dict:
+    """The networks of `runs` as benchmark.probes reads them, and the same untrained."""
+    from benchmark.probes.subjects import trained, untrained
+
+    names = {run.resolve().name: run for run in runs}
+    if len(names) < len(runs):
+        raise UserError("two of the runs have the same folder name; rename one", exit_code=2)
+    subjects = {name: trained(run, granularity) for name, run in names.items()}
+    # Runs that began alike share their untrained network.
+    for name, run in names.items():
+        begun = untrained(run, granularity)
+        if not any(
+            is_same_network(begun.config, subjects[other].config) for other in list(names)[: list(names).index(name)]
+        ):
+            subjects["untrained" if "untrained" not in subjects else f"untrained {name}"] = begun
+    return subjects
+
+
+def foreign_subjects(data: Path, granularity: str, models: Sequence[str], **options: object) -> dict:
+    """The networks that --model names, and the same untrained."""
+    if not models:
+        return {}
+    from benchmark.data.table import read_dataset_info
+    from benchmark.probes.subjects import foreign, foreign_requests
+
+    resolution = read_dataset_info(data)["spec"].get("resolution")
+    requests = foreign_requests(models, granularity=granularity, **options)
+    return {name: foreign(name, request, resolution) for name, request in requests.items()}
 
 
 def is_same_network(one: dict, other: dict) -> bool:

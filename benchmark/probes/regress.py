@@ -94,7 +94,7 @@ def regress_latents(
             print(f"warning: split {split!r} shows a single object: its errors get no intervals", file=sys.stderr)
         for name, subject in networks.items():
             source = f"{name}, {split}"
-            batches = read_layers(subject.network, table.images, source, pool, place, batch_size)
+            batches = read_layers(subject.open(), table.images, source, pool, place, batch_size)
             if split == fit_on:
                 regressors[name] = fit_layers(batches, target_columns(table), inner_objects(table.object_ids))
                 rows += _fitted_rows(name, split, regressors[name], target_columns(table))
@@ -295,7 +295,7 @@ def _describe(subject: Subject, layers: dict[str, LayerRegressor]) -> dict:
         "layers": list(layers),
         "widths": [len(fit.weight) for fit in layers.values()],
         "config": subject.config,
-        "weights": weights_hash(subject.network),
+        "weights": weights_hash(subject.open()),
     }
 
 

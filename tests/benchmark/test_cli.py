@@ -34,6 +34,8 @@ def test_help_has_an_example(command):
         (["train", "--objective", "magic"], 2, "--objective magic"),
         (["regress-latents"], 2, "gr3d train"),
         (["regress-latents", "nowhere"], 1, "nowhere"),
+        (["regress-latents", "--side", "64"], 2, "--side: only with --model"),
+        (["regress-latents", "--model", "timm:resnet50"], 1, "data/gr3d"),
         (["plot"], 1, "gr3d regress-latents"),
         (["verify", "nowhere"], 2, "nowhere"),
         (["samples", "nowhere"], 1, "nowhere"),
