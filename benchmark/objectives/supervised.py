@@ -48,8 +48,11 @@ class Supervised(Objective):
         return {"classes": list(self.classes)}
 
     def set_extra_state(self, state: dict) -> None:
-        if tuple(state["classes"]) != self.classes:
+        """UserError unless it is of the same classes."""
+        names = state.get("classes") if isinstance(state, dict) else None
+        if names != list(self.classes):
+            known = ", ".join(map(str, names)) if isinstance(names, list) else "unknown: its checkpoint is damaged"
             raise UserError(
-                f"--objective supervised: the run was trained on the categories {', '.join(state['classes'])}, the "
-                f"dataset has {', '.join(self.classes)}; choose another --out"
+                f"--objective supervised: the dataset's categories are {', '.join(self.classes)}, those the run was "
+                f"trained on {known}; choose another --out"
             )

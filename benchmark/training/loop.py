@@ -15,6 +15,7 @@ from benchmark import distributed
 from benchmark.data.table import ImageTable, count_images, load_table, read_dataset_info
 from benchmark.errors import UserError
 from benchmark.models import check_side
+from benchmark.objectives import OBJECTIVES
 from benchmark.training import run as run_directory
 from benchmark.training.compilation import wants_compile
 from benchmark.training.config import RunConfig, TrainConfig, check, check_shares
@@ -123,6 +124,7 @@ def _table(config: TrainConfig, run: RunConfig) -> ImageTable:
             f"--batch {run.batch}: split 'train' of {config.data} has {len(table)} images; choose a smaller batch", 2
         )
     check_side(run.arch, *table.images.shape[2:])
+    OBJECTIVES[run.objective](run, 1, table)  # says here, once for all ranks, that these images cannot serve it
     return table
 
 
