@@ -5,23 +5,28 @@ Two steps, so that each operation can be checked against its per-image counterpa
 resumable by seed), ``apply`` turns uint8 images and parameters into float views on the images' device.
 
 The operations are the paper's five (crop, colour jitter, grayscale, Gaussian blur, solarization) and an optional flip,
-in torchvision's order and with its arithmetic, including the clamping after every step. One thing is fixed that
-torchvision draws: jitter always runs brightness, contrast, saturation, hue.
+in torchvision's order and with its arithmetic, including the clamping after every step and the random order of the
+jitter's four steps.
 
-Speed: resizing and blurring are separable, so each is two matrix products per image with small per-image matrices; the
-flip is a reversed row order of one of them. On a CPU the batch is processed in pieces that stay in the cache.
+On a GPU they are the tensor operations of this module. Resizing and blurring are separable, so each is two matrix
+products per image with small per-image matrices; the flip is a reversed row order of one of them. On a CPU, where every
+pass over a batch goes through memory, ``apply`` carries out the same arithmetic image by image (kernels.py).
 """
 
+import functools
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # steps of the colour jitter, numbered as in torchvision
+
 _GREY = (0.2989, 0.587, 0.114)  # ITU-R 601 luma as rounded by torchvision
-_CPU_PIECE = 300_000  # values of one piece of a batch on a CPU (24 images of 64 x 64): 1.2 MB, near the cache's size
+_PARTS = 4  # of a batch for each thread: another process on one of the cores delays a part, not half of the batch
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,15 @@ class ViewParams:
     """The drawn parameters of B views, all on the CPU.
 
     crop: float32 (B, 4), top, left, height, width in pixels (whole numbers when drawn). factors: float32 (B, 4),
-    brightness, contrast and saturation factors, and the hue shift in turns. sigma: float32 (B,), 0 for no blur.
-    flip, jitter, grey, solarize: bool (B,), whether.
+    brightness, contrast and saturation factors, and the hue shift in turns. order: int64 (B, 4), the jitter's steps
+    (BRIGHTNESS ... HUE) from the first to the last. sigma: float32 (B,), 0 for no blur. flip, jitter, grey, solarize:
+    bool (B,), whether.
     """
 
     crop: Tensor
     flip: Tensor
     jitter: Tensor
+    order: Tensor
     factors: Tensor
     grey: Tensor
     sigma: Tensor
@@ -80,6 +87,7 @@ def draw(spec: ViewSpec, count: int, height: int, width: int, rng: np.random.Gen
         crop=torch.from_numpy(_draw_crops(spec, count, height, width, rng)),
         flip=chance(spec.flip),
         jitter=chance(spec.jitter_p),
+        order=torch.from_numpy(rng.random((count, 4)).argsort(axis=1)),
         factors=torch.from_numpy(rng.uniform(low, high, (count, 4)).astype(np.float32)),
         grey=chance(spec.grey_p),
         sigma=torch.from_numpy(sigma.astype(np.float32)),
@@ -103,23 +111,53 @@ def _draw_crops(spec: ViewSpec, count: int, height: int, width: int, rng: np.ran
     return np.stack([top, left, h, w], axis=1).astype(np.float32)
 
 
-def apply(images: Tensor, params: ViewParams) -> Tensor:
-    """uint8 (B, 3, H, W) -> float32 (B, 3, H, W) in [0, 1], channels_last, on the images' device."""
-    count, channels, height, width = images.shape
-    views = torch.empty((count, channels, height, width), device=images.device, memory_format=torch.channels_last)
-    piece = max(1, _CPU_PIECE // (channels * height * width)) if images.device.type == "cpu" else max(1, count)
-    for start in range(0, count, piece):
-        rows = slice(start, start + piece)
-        views[rows] = _apply_piece(images[rows], params[rows])
-    return views
+def apply(images: Tensor, params: ViewParams, out: Tensor | None = None) -> Tensor:
+    """uint8 (B, 3, H, W) -> float32 (B, 3, H, W) in [0, 1], channels_last, on the images' device.
+
+    out: where to put them, of this shape and layout: fresh memory for every batch can cost a CPU a fifth of the work.
+    On a CPU with as many threads as torch has; the values do not depend on their number.
+    """
+    if out is None:
+        out = torch.empty(images.shape, device=images.device, memory_format=torch.channels_last)
+    if images.device.type == "cpu":
+        _apply_by_image(images, params, out)
+    else:
+        out.copy_(apply_batched(images, params))
+    return out
 
 
-def _apply_piece(images: Tensor, params: ViewParams) -> Tensor:
+def apply_batched(images: Tensor, params: ViewParams) -> Tensor:
+    """The same as ``apply``, in any layout, by tensor operations on any device."""
     x = resized_crop(images, params.crop, params.flip)
-    x = _where(params.jitter, colour_jitter, x, params.factors)
+    x = _where(params.jitter, colour_jitter, x, params.factors, params.order)
     x = _where(params.grey, grayscale, x)
     x = _where(params.sigma > 0, gaussian_blur, x, params.sigma)
     return _where(params.solarize, solarize, x)
+
+
+def _apply_by_image(images: Tensor, params: ViewParams, out: Tensor) -> None:
+    from benchmark.data import kernels  # numba takes a second to import
+
+    count, _, height, width = images.shape
+    pixels, pictures = out.permute(0, 2, 3, 1).numpy(), images.contiguous().numpy()
+    arrays = [getattr(params, field.name).numpy() for field in fields(params)]
+    half = blur_width(min(height, width)) // 2
+
+    def draw_part(rows: slice) -> None:
+        kernels.views(pictures[rows], *(array[rows] for array in arrays), half, pixels[rows])
+
+    threads = torch.get_num_threads()
+    part = -(-count // (_PARTS * threads))
+    parts = [slice(start, start + part) for start in range(0, count, part)]
+    if threads == 1:
+        draw_part(slice(None))
+    else:
+        list(_pool(threads).map(draw_part, parts))
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="views")
 
 
 def _where(chosen: Tensor, operation: Callable[..., Tensor], x: Tensor, *params: Tensor) -> Tensor:
@@ -173,18 +211,41 @@ def _resize_matrices(start: Tensor, length: Tensor, size: int) -> Tensor:
     return weights / weights.sum(dim=2, keepdim=True)
 
 
-def colour_jitter(x: Tensor, factors: Tensor) -> Tensor:
-    """Brightness, contrast, saturation, hue, in this order. x: (B, 3, H, W) in [0, 1], changed in place.
+def colour_jitter(x: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+    """Brightness, contrast, saturation and hue, in each image's own order. x: (B, 3, H, W) in [0, 1].
 
-    factors: (B, 4); a factor of 1 (for hue a shift of 0) changes nothing, hue is in turns, [-0.5, 0.5].
+    factors: (B, 4); a factor of 1 (for hue a shift of 0) changes nothing, hue is in turns, [-0.5, 0.5]. order: (B, 4),
+    on the CPU, as in ViewParams.
+
+    Sorted by the place of their hue step, the images that have a step before it, or after it, are neighbours: no step
+    is computed for an image that does not want it.
     """
-    brightness, contrast, saturation, hue = factors.to(x.device, non_blocking=True).view(-1, 4, 1, 1, 1).unbind(1)
-    x.mul_(brightness).clamp_(0, 1)
-    mean = _luma(x).mean(dim=(2, 3), keepdim=True)
-    x.sub_(mean).mul_(contrast).add_(mean).clamp_(0, 1)
+    place = (order == HUE).int().argmax(dim=1)
+    place, rows = place.sort()
+    steps = order[rows].unbind(1)
+    there = rows.to(x.device, non_blocking=True)
+    x, factors = x.index_select(0, there), factors[rows]
+    for k in range(3):
+        late = slice(int((place <= k).sum()), None)  # their hue comes after step k
+        _blend(x[late], factors[late], steps[k][late])
+    _shift_hue(x, factors[:, HUE].to(x.device, non_blocking=True).view(-1, 1, 1))
+    for k in range(1, 4):
+        early = slice(0, int((place < k).sum()))
+        _blend(x[early], factors[early], steps[k][early])
+    return torch.empty_like(x).index_copy_(0, there, x)
+
+
+def _blend(x: Tensor, factors: Tensor, step: Tensor) -> None:
+    """One of brightness, contrast and saturation for each image, in place: all three move x away from something grey,
+    which is black, the image's mean luma, or each pixel's luma."""
+    if len(x) == 0:
+        return
+    factor = factors.gather(1, step[:, None])
+    table = torch.stack([factor[:, 0], (step == CONTRAST).float(), (step == SATURATION).float()])
+    factor, of_mean, of_pixel = table.to(x.device, non_blocking=True).view(3, -1, 1, 1, 1).unbind(0)
     grey = _luma(x)
-    x.sub_(grey).mul_(saturation).add_(grey).clamp_(0, 1)
-    return _shift_hue(x, hue[:, 0])
+    grey = torch.addcmul(grey.mean(dim=(2, 3), keepdim=True) * of_mean, grey, of_pixel)
+    torch.lerp(grey, x, factor, out=x).clamp_(0, 1)
 
 
 def _luma(x: Tensor) -> Tensor:
