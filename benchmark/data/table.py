@@ -1,48 +1,41 @@
-"""Reads one split of a gr3d dataset into memory: decoded uint8 images beside their labels.
+"""Reads one split of a dataset into a table: decoded uint8 images beside their labels.
 
-Shards are read with the webdataset library; samples end up sorted by their index, so that nothing downstream
-depends on how they were spread over shards. Shards come from outside: every fault in one is a UserError that names
-the shard and the sample.
+A dataset is a folder of gr3d's shards (shards.py) or of plain images (folders.py). Samples end up sorted by their
+index, so that nothing downstream depends on how they were stored.
 """
 
 import functools
-import io
 import json
-import re
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from webdataset.tariterators import group_by_keys, tar_file_expander
 
+from benchmark.data.cache import Allocate, Labels, mapped
+from benchmark.data.decode import Record, decode_all, image_size
+from benchmark.data.folders import Folder, folder_info, folder_splits, image_paths, is_folder
+from benchmark.data.place import available_memory, choose_place, in_words
+from benchmark.data.shards import LATENT_NAMES, Shards, count_listed, shard_splits, shards_of
 from benchmark.errors import UserError
 
-# Table 2 of the paper, in the dataset contract's order.
-LATENT_NAMES = ("yaw", "pitch", "roll", "floor_hue", "spot_theta", "spot_phi", "spot_hue")
-
-# Image formats a shard may hold: member name's ending -> PIL's decoder (the only one PIL is allowed to use).
-IMAGE_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
-
-_MAX_SIDE = 4096  # a header that claims more is refused before anything is decoded
-_LARGEST = 1e300  # JSON can hold whole numbers that no float can
-_TAR_END = bytes(1024)  # two zero blocks close every complete tar
+__all__ = ["LATENT_NAMES", "ImageTable", "count_images", "load_table", "read_dataset_info", "shards_of", "splits"]
 
 
 @dataclass
 class ImageTable:
     """N images of one split with their labels, sorted by index.
 
-    images: uint8 (N, 3, H, W), contiguous, RGB. index: int64 (N,), the sample's number in the dataset.
-    latents: float64 (N, 7) in LATENT_NAMES order, raw units (radians; hues in [0, 1]).
+    images: uint8 (N, 3, H, W), contiguous, RGB; they may be mapped read-only. index: int64 (N,), the sample's number in
+    the dataset. latents: float64 (N, 7) in LATENT_NAMES order, raw units (radians; hues in [0, 1]).
     quaternion: float64 (N, 4), the object's unit rotation [w, x, y, z], w >= 0.
-    object_ids, categories: N strings.
+    object_ids, categories: N strings. place: where training should have the images: on its "device", or left where they
+    are, in "ram" or in a memory map ("mmap"). kept: the same, with sizes and reasons, for the user.
     """
 
     images: Tensor
@@ -51,32 +44,44 @@ class ImageTable:
     quaternion: Tensor
     object_ids: list[str]
     categories: list[str]
+    place: str = "device"
+    kept: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
 
 
-@dataclass(frozen=True)
-class _Record:
-    """One sample as stored: its labels, and its image still encoded (about a sixth of the decoded size)."""
+class PlainTable(ImageTable):
+    """A table of plain images: all but latents and quaternion; asking for those is a UserError."""
 
-    where: str
-    index: int
-    latents: tuple[float, ...]
-    quaternion: tuple[float, ...]
-    object_id: str
-    category: str
-    image: bytes
-    format: str
+    def __init__(
+        self, source: Path, images: Tensor, index: Tensor, object_ids: list[str], categories: list[str]
+    ) -> None:
+        self.source, self.images, self.index = source, images, index
+        self.object_ids, self.categories = object_ids, categories
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in ("latents", "quaternion"):
+            raise UserError(
+                f"{self.source}: a folder of plain images: it has categories, but no {name} to learn or to regress; "
+                "use a dataset of gr3d render, or an objective that needs none"
+            )
+        raise AttributeError(name)
 
 
 def read_dataset_info(data: Path) -> dict:
-    """Return DIR/dataset.json as a dict. UserError when the folder is not a gr3d dataset."""
+    """Return DIR/dataset.json as a dict, or what stands for it in a folder of plain images (folders.py). UserError when
+    the folder is neither."""
     path = data / "dataset.json"
     if not data.is_dir():
         raise UserError(f"{data}: no such folder; render a dataset there first (gr3d render --out {data})")
     if not path.is_file():
-        raise UserError(f"{data}: not a gr3d dataset (it has no dataset.json)")
+        if is_folder(data):
+            return folder_info(data)
+        raise UserError(
+            f"{data}: not a gr3d dataset (it has no dataset.json), nor images as {data}/SPLIT/CATEGORY/NAME.jpg "
+            "with splits like train and val"
+        )
     try:
         info = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -86,82 +91,126 @@ def read_dataset_info(data: Path) -> dict:
     return info
 
 
-def load_table(data: Path, split: str, most: int | None = None) -> ImageTable:
+def splits(data: Path) -> list[str]:
+    """The splits that the dataset has; sorted."""
+    return folder_splits(data) if _is_plain(data) else shard_splits(data)
+
+
+def count_images(data: Path, split: str) -> int | None:
+    """Images of a split, as checksums.json lists them; None when it lists none."""
+    if _is_plain(data):
+        return len(image_paths(data / split)) if split in folder_splits(data) else None
+    return count_listed(data, split)
+
+
+def _is_plain(data: Path) -> bool:
+    return data.is_dir() and not (data / "dataset.json").exists() and is_folder(data)
+
+
+def load_table(
+    data: Path,
+    split: str,
+    most: int | None = None,
+    place: str = "auto",
+    device: torch.device = torch.device("cpu"),  # noqa: B008  (immutable)
+) -> ImageTable:
     """Read split ``split`` of the dataset in folder ``data``; with ``most``, only the shards that its first ``most``
-    images or more come from.
+    images or more come from, into RAM.
 
-    Memory: the decoded images, plus the encoded ones while loading. Says on stderr if images are still to render.
+    place: "ram", "mmap" (a memory map of a file in the user's cache folder, made once: cache.py), "device" (decoded to
+    RAM, for the trainer to move to ``device``), or "auto", by size (place.py). Images are decoded on all cores. Memory:
+    the decoded images, unless they are mapped, and while loading the encoded ones, unless those would take more than a
+    quarter of what is available. Says on stderr if images are still to render.
 
-    Raises UserError for a folder that is no gr3d dataset, a split it does not have, a missing, truncated or foreign
+    Raises UserError for a folder that is no dataset, a split it does not have, a missing, truncated or foreign
     shard, an image that cannot be decoded or has another size, a missing or non-finite label, an index that occurs
-    twice.
+    twice, a place that is none or has no room.
     """
     data = Path(data)
     read_dataset_info(data)
     if absent := _still_to_render(data):
         _say_incomplete(data, absent)
-    records: list[_Record] = []
-    for shard in shards_of(data, split):
-        if most is not None and len(records) >= most:
-            break
-        records += _read_shard(shard)
+    source = Folder(data, split) if _is_plain(data) else Shards(data, split)
+    name = f"{data}: split '{split}'"
+    chosen, why = ("ram", "") if most is not None else choose_place(place, _estimated_size(source, name), device)
+    if chosen == "mmap":
+        images, labels, entry = mapped(source.identity(), functools.partial(_decode_checked, source, name), name)
+        where = f"mapped from {entry}"
+    else:
+        images = torch.empty(0, dtype=torch.uint8)
+
+        def allocate(shape: tuple[int, int, int, int]) -> np.ndarray:
+            nonlocal images
+            images = torch.empty(shape, dtype=torch.uint8)
+            return images.numpy()
+
+        labels = _decode(source, name, allocate, most)
+        where = "on the training device" if chosen == "device" else "in RAM"
+    table = _table(source.data, images, labels)
+    table.place, table.kept = chosen, f"{name}: {len(table)} images, {in_words(images.nbytes)} {where} ({why})"
+    return table
+
+
+def _table(data: Path, images: Tensor, labels: Labels) -> ImageTable:
+    index = torch.from_numpy(labels["index"])
+    names = labels["object_ids"], labels["categories"]
+    if "latents" not in labels:
+        return PlainTable(data, images, index, *names)
+    latents, quaternion = torch.from_numpy(labels["latents"]), torch.from_numpy(labels["quaternion"])
+    return ImageTable(images, index, latents, quaternion, *names)
+
+
+def _decode_checked(source: Shards | Folder, name: str, allocate: Allocate) -> Labels:
+    source.verify()  # what is kept under a checksum must have it
+    return _decode(source, name, allocate)
+
+
+def _decode(source: Shards | Folder, name: str, allocate: Allocate, most: int | None = None) -> Labels:
+    """Decode all images into the array that `allocate` makes, sorted by index; return their labels."""
+    keep = source.encoded_bytes() <= available_memory() / 4  # else the shards are read twice
+    records, size = [], None
+    for record in source.records(most):
+        size = size or source.size(record) or image_size(record)
+        records.append(record if keep else _without_image(record))
+    if not records:
+        raise UserError(f"{name} holds no samples")
     records.sort(key=lambda record: record.index)
     for before, after in pairwise(records):
         if before.index == after.index:
             raise UserError(f"{after.where}: index {after.index} occurs twice, first in {before.where}")
-    if not records:
-        raise UserError(f"{data}: split '{split}' holds no samples")
-    return ImageTable(
-        images=_decode_all(records),
-        index=torch.tensor([record.index for record in records], dtype=torch.int64),
-        latents=torch.tensor([record.latents for record in records], dtype=torch.float64),
-        quaternion=torch.tensor([record.quaternion for record in records], dtype=torch.float64),
-        object_ids=[record.object_id for record in records],
-        categories=[record.category for record in records],
-    )
+    images = allocate((len(records), 3, *size))
+    row = {record.index: row for row, record in enumerate(records)}
+    again = records if keep else source.records(most)
+    decode_all(((row[record.index], record) for record in again), images, source.square)
+    return _labels(records)
 
 
-def splits(data: Path) -> list[str]:
-    """The splits of which the dataset has shards, in the folder or listed in checksums.json; sorted."""
-    return sorted({_split(name) for name in (*_present(data), *_listed(data))})
+def _without_image(record: Record) -> Record:
+    return Record(**{**vars(record), "image": None})
 
 
-def shards_of(data: Path, split: str) -> list[Path]:
-    """The shards of a split. UserError when it has none, or when one that checksums.json lists is not there."""
-    present = _present(data)
-    for name in _listed(data):
-        if _split(name) == split and name not in present:
-            raise UserError(
-                f"{data / name}: missing, though checksums.json lists it; run the same gr3d render command again"
-            )
-    chosen = [data / name for name in present if _split(name) == split]
-    if not chosen:
-        raise UserError(f"{data}: no shards of split '{split}' (splits there: {', '.join(splits(data)) or 'none'})")
-    return chosen
+def _labels(records: list[Record]) -> Labels:
+    labels = {
+        "index": np.array([record.index for record in records], dtype=np.int64),
+        "object_ids": [record.object_id for record in records],
+        "categories": [record.category for record in records],
+    }
+    if records[0].latents is not None:
+        labels["latents"] = np.array([record.latents for record in records], dtype=np.float64)
+        labels["quaternion"] = np.array([record.quaternion for record in records], dtype=np.float64)
+    return labels
 
 
-def count_images(data: Path, split: str) -> int | None:
-    """Images of a split as checksums.json lists them; None when it lists none."""
-    return sum(count for name, count in _listed(data).items() if _split(name) == split) or None
-
-
-def _present(data: Path) -> list[str]:
-    return sorted(path.name for path in data.glob("*-*.tar"))
-
-
-def _split(name: str) -> str:
-    return re.sub(r"-\d+$", "", name.removesuffix(".tar"))
-
-
-def _listed(data: Path) -> dict[str, int]:
-    """Shard -> number of images as checksums.json has it; empty without that file. UserError when it is damaged."""
-    path = data / "checksums.json"
-    try:
-        return {name: int(entry["samples"]) for name, entry in json.loads(path.read_text()).items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: damaged ({_first_line(error)}); run gr3d verify {data}") from error
+def _estimated_size(source: Shards | Folder, name: str) -> int:
+    """Bytes of the decoded table, from one image and their number; without a list of that, from the shards' size."""
+    first = next(source.records(), None)
+    if first is None:
+        raise UserError(f"{name} holds no samples")
+    height, width = source.size(first) or image_size(first)
+    count = count_images(source.data, source.split)
+    if count is None:
+        count = source.encoded_bytes() // max(1, len(first.image))
+    return count * 3 * height * width
 
 
 def _still_to_render(data: Path) -> int:
@@ -177,99 +226,3 @@ def _say_incomplete(data: Path, absent: int) -> None:
         f"{data}: the dataset is incomplete: {absent} images still to render; run the same gr3d render command again",
         file=sys.stderr,
     )
-
-
-def _read_shard(shard: Path) -> Iterator[_Record]:
-    advice = f"run gr3d verify {shard.parent} and render again"
-    try:
-        with shard.open("rb") as stream:
-            # A tar cut between two members reads without complaint: only its missing end gives it away.
-            if stream.seek(0, io.SEEK_END) < len(_TAR_END):
-                raise UserError(f"{shard}: truncated shard; {advice}")
-            stream.seek(-len(_TAR_END), io.SEEK_END)
-            if stream.read() != _TAR_END:
-                raise UserError(f"{shard}: truncated shard; {advice}")
-            stream.seek(0)
-            for sample in group_by_keys(tar_file_expander([{"url": str(shard), "stream": stream}])):
-                yield _parse(sample, f"{shard}, sample {sample['__key__']}")
-    except UserError:
-        raise
-    except Exception as error:  # webdataset passes on tarfile's, zlib's and its own errors, all about this shard
-        raise UserError(f"{shard}: damaged shard ({_first_line(error)}); {advice}") from error
-
-
-def _parse(sample: dict, where: str) -> _Record:
-    formats = [name for name in IMAGE_FORMATS if name in sample]
-    if len(formats) != 1:
-        raise UserError(f"{where}: needs exactly one image ({', '.join(IMAGE_FORMATS)}), has {len(formats)}")
-    if "json" not in sample:
-        raise UserError(f"{where}: has no .json with its labels")
-    try:
-        labels = json.loads(sample["json"])
-    except ValueError as error:
-        raise UserError(f"{where}: its .json cannot be read ({_first_line(error)})") from error
-    if not isinstance(labels, dict) or not isinstance(labels.get("latents"), dict):
-        raise UserError(f"{where}: its .json has no 'latents'")
-    index = labels.get("index")
-    if type(index) is not int or not 0 <= index < 2**63:
-        raise UserError(f"{where}: its .json has no valid 'index'")
-    quaternion = labels.get("quaternion")
-    if not isinstance(quaternion, list) or len(quaternion) != 4:
-        raise UserError(f"{where}: its .json has no 'quaternion' of four numbers")
-    return _Record(
-        where=where,
-        index=index,
-        latents=tuple(_number(labels["latents"].get(name), f"latent '{name}'", where) for name in LATENT_NAMES),
-        quaternion=tuple(_number(value, "quaternion", where) for value in quaternion),
-        object_id=_text(labels, "object_id", where),
-        category=_text(labels, "category", where),
-        image=sample[formats[0]],
-        format=formats[0],
-    )
-
-
-def _number(value: object, name: str, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:  # NaN fails too
-        raise UserError(f"{where}: {name} is missing or not a finite number")
-    return float(value)
-
-
-def _text(labels: dict, name: str, where: str) -> str:
-    value = labels.get(name)
-    if not isinstance(value, str):
-        raise UserError(f"{where}: its .json has no '{name}'")
-    return value
-
-
-def _decode_all(records: list[_Record]) -> Tensor:
-    """uint8 (N, 3, H, W). All images must have the first one's size."""
-    images = None
-    for row, record in enumerate(records):
-        pixels = _decode(record, expected=None if images is None else images.shape[2:])
-        if images is None:
-            images = torch.empty((len(records), 3, *pixels.shape[:2]), dtype=torch.uint8)
-            target = images.numpy()
-        target[row] = pixels.transpose(2, 0, 1)
-    return images
-
-
-def _decode(record: _Record, expected: tuple[int, int] | None) -> np.ndarray:
-    """uint8 (H, W, 3). The size in the header is judged before a pixel is decoded, so that none can explode."""
-    try:
-        with Image.open(io.BytesIO(record.image), formats=[IMAGE_FORMATS[record.format]]) as image:
-            width, height = image.size
-            if max(width, height) > _MAX_SIDE:
-                raise UserError(f"{record.where}: image of {width} x {height} pixels, the limit is {_MAX_SIDE}")
-            if expected is not None and (height, width) != tuple(expected):
-                raise UserError(
-                    f"{record.where}: image of {width} x {height} pixels among images of {expected[1]} x {expected[0]}"
-                )
-            return np.asarray(image.convert("RGB"))
-    except UserError:
-        raise
-    except Exception as error:  # PIL's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise UserError(f"{record.where}: image cannot be decoded ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,91 @@
+"""Plain image folders, against torchvision's ImageFolder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+from benchmark.data import load_table
+from benchmark.data.table import count_images, read_dataset_info, splits
+from benchmark.errors import UserError
+from benchmark.probes.targets import target_columns
+
+
+def picture(path: Path, width: int = 32, height: int = 32, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """Two splits, two categories, nested and in three formats."""
+    for number, name in enumerate(("cat/1.png", "cat/deeper/2.jpg", "dog/1.webp", "dog/3.JPEG")):
+        picture(tmp_path / "train" / name, seed=number)
+    for number, name in enumerate(("cat/9.png", "dog/9.png")):
+        picture(tmp_path / "val" / name, seed=10 + number)
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / "train" / ".hidden").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("place", ["ram", "mmap"])
+def test_same_images_and_categories_as_imagefolder(data, place, monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    table = load_table(data, "train", place=place)
+    theirs = ImageFolder(data / "train", is_valid_file=lambda path: not path.endswith(".txt"), allow_empty=True)
+    assert len(table) == len(theirs) == 4
+    for row, (image, label) in enumerate(theirs):
+        assert np.array_equal(table.images[row].permute(1, 2, 0).numpy(), np.asarray(image))
+        assert table.categories[row] == theirs.classes[label]
+    assert table.object_ids == ["train/cat/1.png", "train/cat/deeper/2.jpg", "train/dog/1.webp", "train/dog/3.JPEG"]
+    assert table.index.tolist() == [0, 1, 2, 3]
+    assert splits(data) == ["train", "val"]
+    assert count_images(data, "train") == 4
+    assert read_dataset_info(data)["spec"] == {"layout": "image folder", "images": {"train": 4, "val": 2}}
+
+
+def test_images_of_several_sizes_become_squares_of_the_smallest_side(data):
+    picture(data / "val" / "cat" / "wide.png", width=60, height=30, seed=5)
+    assert load_table(data, "train").images.shape == (4, 3, 30, 30)
+    table = load_table(data, "val")
+    with Image.open(data / "val" / "cat" / "wide.png") as image:
+        middle = np.asarray(image)[:, 15:45]
+    assert np.array_equal(table.images[1].permute(1, 2, 0).numpy(), middle)
+
+
+def test_large_images_become_smaller(tmp_path):
+    picture(tmp_path / "train" / "cat" / "1.png", width=400, height=300)
+    assert load_table(tmp_path, "train").images.shape == (1, 3, 224, 224)
+    picture(tmp_path / "oblong" / "train" / "cat" / "1.png", width=40, height=30)
+    assert load_table(tmp_path / "oblong", "train").images.shape == (1, 3, 30, 40)
+
+
+def test_what_needs_latents_says_so(data):
+    table = load_table(data, "train")
+    with pytest.raises(UserError, match="a folder of plain images: it has categories, but no quaternion"):
+        target_columns(table)
+    with pytest.raises(UserError, match="no latents to learn or to regress"):
+        _ = table.latents
+    assert not hasattr(table, "colour")
+
+
+def test_faults_are_named(data, tmp_path):
+    with pytest.raises(UserError, match=r"no images of split 'test' \(splits there: train, val\)"):
+        load_table(data, "test")
+    (data / "train" / "cat" / "0.jpg").write_bytes(b"not an image")
+    with pytest.raises(UserError, match=r"train/cat/0\.jpg: image cannot be decoded"):
+        load_table(data, "val")
+    flat = tmp_path / "flat"
+    picture(flat / "cat" / "1.png")
+    with pytest.raises(UserError, match=r"nor images as .*flat/SPLIT/CATEGORY/NAME\.jpg"):
+        load_table(flat, "train")
+
+
+def test_a_change_of_one_image_is_noticed_by_the_cache(data, monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    before = load_table(data, "val", place="mmap").images.clone()
+    picture(data / "val" / "dog" / "9.png", seed=99)
+    assert not torch.equal(load_table(data, "val", place="mmap").images, before)
