@@ -144,9 +144,7 @@ def test_killed_while_it_decodes(data, home, monkeypatch):
 
 def test_no_room(data, home, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 0, 100))
-    with pytest.raises(
-        UserError, match=r"cannot be kept there \(0 MB needed, 0 MB free\); make room, set XDG_CACHE"
-    ) as e:
+    with pytest.raises(UserError, match=r"cannot be kept there \(0 MB needed, 0 MB free\); make room, set") as caught:
         load_table(data, "train", place="mmap")
     assert "\n" not in str(caught.value)
     assert entries(home) == []
