@@ -328,6 +328,9 @@ def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | No
 @click.option("--seed", type=int, help="Of weights, order and augmentations.")
 @click.option("--precision", help="auto, bf16 or fp32.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--table", default="auto", show_default=True, help="Where decoded images are: ram, mmap, device or auto, by size."
+)
 @click.option("--compile", default="auto", show_default=True, help="on, off, or auto: on a single CUDA device.")
 @click.option("--deterministic", is_flag=True, help="The same bits every time, also on CUDA; slower there.")
 @click.option("--online-probes/--no-online-probes", default=True, help="Read every layer during training [on].")
@@ -339,6 +342,7 @@ def train(
     recipe: str,
     out: Path | None,
     device: str,
+    table: str,
     compile: str,
     deterministic: bool,
     online_probes: bool,
@@ -379,7 +383,8 @@ def train(
             f"batch {run.batch}, {run.optimizer}, lr {run.lr:g}, weight decay {run.weight_decay:g} (recipe {recipe})",
             err=True,
         )
-    how = {"device": device, "compile": compile, "deterministic": deterministic, "online_probes": online_probes}
+    how = {"device": device, "table": table, "compile": compile, "deterministic": deterministic}
+    how["online_probes"] = online_probes
     config = TrainConfig(run=run, data=data, out=out, checkpoint_seconds=60 * checkpoint_minutes, **how)
     run_training(config, resume=resume)
 

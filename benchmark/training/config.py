@@ -53,7 +53,8 @@ class RunConfig:
 class TrainConfig:
     """A run, and where and how it is carried out; none of the latter changes what is learnt (beyond rounding).
 
-    data: folder of a gr3d dataset; its split "train" is used. out: the run directory. device: "auto", "cpu" or "cuda".
+    data: folder of a dataset; its split "train" is used. out: the run directory. device: "auto", "cpu" or "cuda".
+    table: where the decoded images are, one of benchmark.data.place.PLACES.
     compile: "auto", "on" or "off", see benchmark.training.compilation. deterministic: only kernels that give the same
     bits every time. online_probes: whether every layer is read during training, see benchmark.probes.online.
     checkpoint_seconds: time between checkpoints; one is also written at the end and when the run is stopped.
@@ -63,6 +64,7 @@ class TrainConfig:
     data: Path
     out: Path
     device: str = "auto"
+    table: str = "auto"
     compile: str = "auto"
     deterministic: bool = False
     online_probes: bool = True

@@ -5,6 +5,7 @@ after the step at the latest. The main rank alone writes and speaks.
 """
 
 import signal
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -91,7 +92,7 @@ def _finished(config: TrainConfig) -> dict:
 def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device, resumed: bool) -> dict:
     threads = use_own_cores()
     with distributed.together():
-        table = _table(config, run)
+        table = _table(config, run, device)
         checkpoint = run_directory.load_checkpoint(config.out) if resumed else None
     trainer = Trainer(
         run,
@@ -117,8 +118,10 @@ def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device
     return distributed.from_main(report)
 
 
-def _table(config: TrainConfig, run: RunConfig) -> ImageTable:
-    table = load_table(config.data, "train")
+def _table(config: TrainConfig, run: RunConfig, device: torch.device) -> ImageTable:
+    table = load_table(config.data, "train", place=config.table, device=device)
+    if distributed.is_main():
+        print(table.kept, file=sys.stderr)
     if len(table) < run.batch:
         raise UserError(
             f"--batch {run.batch}: split 'train' of {config.data} has {len(table)} images; choose a smaller batch", 2

@@ -54,7 +54,7 @@ class Trainer:
         online_probes: bool = False,
     ) -> None:
         self.run, self.device = run, device
-        self.images = table.images.to(device)
+        self.images = table.images.to(device) if table.place == "device" else table.images
         self.network: Network = build_network(run.arch, run.stem, run.head, run.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
@@ -72,6 +72,9 @@ class Trainer:
         self.steps = run.epochs * self.steps_per_epoch
         self.shares = shares(run.batch, run.accumulate, distributed.rank(), distributed.world_size())
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
+        share = self.shares[0].stop - self.shares[0].start
+        self._batch = torch.empty((len(run.views) * share, *self.images.shape[1:]), device=device)
+        self._batch = self._batch.contiguous(memory_format=torch.channels_last)
         self.probes: OnlineProbes | None = None
         if online_probes and distributed.is_main():
             seen = run.batch // distributed.world_size()
@@ -125,22 +128,26 @@ class Trainer:
 
     def _parts(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """This rank's share of each of a step's parts: (views * B, 3, H, W), view by view, and int64 (B,), its rows.
+        Each part is put where the one before it was.
 
         The augmentations of the whole batch are drawn and cut, so that they do not depend on who runs what.
         """
         rows, rng = self._rows(step), view_rng(self.run.seed, step)
         drawn = [views.draw(spec, self.run.batch, *self.images.shape[2:], rng) for spec in self.run.views]
         for share in self.shares:
-            images = self.images.index_select(0, rows[share])
-            yield torch.cat([views.apply(images, parameters[share]) for parameters in drawn]), rows[share]
+            images = self.images.index_select(0, rows[share]).to(self.device, non_blocking=True)
+            for parameters, out in zip(drawn, self._batch.chunk(len(drawn)), strict=True):
+                views.apply(images, parameters[share], out=out)
+            yield self._batch, rows[share].to(self.device, non_blocking=True)
 
     def _rows(self, step: int) -> Tensor:
-        """int64 (batch,) on the device: the images of a step."""
+        """int64 (batch,) where the images are: those of a step."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             self._order = (epoch, epoch_order(self.run.seed, epoch, len(self.images)))
         start = position * self.run.batch
-        return torch.from_numpy(self._order[1][start : start + self.run.batch]).to(self.device, non_blocking=True)
+        rows = torch.from_numpy(self._order[1][start : start + self.run.batch])
+        return rows.to(self.images.device, non_blocking=True)
 
     @torch.no_grad()
     def _taught(self, batch: Tensor) -> Tensor | None:
