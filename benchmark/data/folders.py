@@ -62,7 +62,16 @@ def folder_splits(data: Path) -> list[str]:
     return sorted(
         path.name
         for path in data.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and next(_images(path), None) is not None
+        if path.is_dir() and not path.name.startswith(".") and _holds_categories(path)
+    )
+
+
+def _holds_categories(path: Path) -> bool:
+    """Whether an image is in a folder of `path`, or one below it: no search through a whole disk for what is none."""
+    return any(
+        image.suffix[1:].lower() in IMAGE_FORMATS and not image.name.startswith(".")
+        for pattern in ("*/*", "*/*/*")
+        for image in path.glob(pattern)
     )
 
 

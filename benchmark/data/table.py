@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.data import shards
 from benchmark.data.cache import Allocate, Labels, mapped
 from benchmark.data.decode import Record, decode_all, image_size
 from benchmark.data.folders import Folder, folder_info, folder_splits, image_paths, is_folder
 from benchmark.data.place import available_memory, choose_place, in_words
-from benchmark.data.shards import LATENT_NAMES, Shards, count_listed, shard_splits, shards_of
+from benchmark.data.shards import LATENT_NAMES, Shards, count_listed, shard_splits
 from benchmark.errors import UserError
 
 __all__ = ["LATENT_NAMES", "ImageTable", "count_images", "load_table", "read_dataset_info", "shards_of", "splits"]
@@ -62,10 +63,7 @@ class PlainTable(ImageTable):
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in ("latents", "quaternion"):
-            raise UserError(
-                f"{self.source}: a folder of plain images: it has categories, but no {name} to learn or to regress; "
-                "use a dataset of gr3d render, or an objective that needs none"
-            )
+            raise UserError(_without_latents(self.source, name))
         raise AttributeError(name)
 
 
@@ -101,6 +99,21 @@ def count_images(data: Path, split: str) -> int | None:
     if _is_plain(data):
         return len(image_paths(data / split)) if split in folder_splits(data) else None
     return count_listed(data, split)
+
+
+def shards_of(data: Path, split: str) -> list[Path]:
+    """The shards of a split. UserError when it has none, when one that checksums.json lists is not there, or when the
+    dataset is a folder of plain images."""
+    if _is_plain(data):
+        raise UserError(_without_latents(data, "latents"))
+    return shards.shards_of(data, split)
+
+
+def _without_latents(data: Path, name: str) -> str:
+    return (
+        f"{data}: a folder of plain images: it has categories, but no {name} to learn or to regress; "
+        "use a dataset of gr3d render, or an objective that needs none"
+    )
 
 
 def _is_plain(data: Path) -> bool:

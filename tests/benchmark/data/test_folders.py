@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from benchmark.data import load_table
-from benchmark.data.table import count_images, read_dataset_info, splits
+from benchmark.data.table import count_images, read_dataset_info, shards_of, splits
 from benchmark.errors import UserError
 from benchmark.probes.targets import target_columns
 
@@ -70,6 +70,8 @@ def test_what_needs_latents_says_so(data):
     with pytest.raises(UserError, match="no latents to learn or to regress"):
         _ = table.latents
     assert not hasattr(table, "colour")
+    with pytest.raises(UserError, match="no latents to learn or to regress"):
+        shards_of(data, "val")
 
 
 def test_faults_are_named(data, tmp_path):
