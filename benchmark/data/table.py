@@ -39,6 +39,8 @@ class ImageTable:
     are, in "ram" or in a memory map ("mmap"). kept: the same, with sizes and reasons, for the user.
     """
 
+    has_latents = True  # and quaternions
+
     images: Tensor
     index: Tensor
     latents: Tensor
@@ -54,6 +56,8 @@ class ImageTable:
 
 class PlainTable(ImageTable):
     """A table of plain images: all but latents and quaternion; asking for those is a UserError."""
+
+    has_latents = False
 
     def __init__(
         self, source: Path, images: Tensor, index: Tensor, object_ids: list[str], categories: list[str]

@@ -87,11 +87,12 @@ class Labels:
 
     @classmethod
     def of(cls, table: ImageTable, device: torch.device) -> Labels:
-        columns = target_columns(table)
+        columns = target_columns(table) if table.has_latents else torch.empty(len(table), 0)
         place = {name: position for position, name in enumerate(sorted(set(table.categories)))}
         classes = torch.tensor([place[name] for name in table.categories])
         latents = (columns - columns.mean(dim=0)).float()
-        return cls(latents.to(device), target_slices(), classes.to(device), tuple(place) if len(place) > 1 else ())
+        slices = target_slices() if table.has_latents else {}
+        return cls(latents.to(device), slices, classes.to(device), tuple(place) if len(place) > 1 else ())
 
     @property
     def width(self) -> int:
@@ -156,6 +157,8 @@ class OnlineProbes:
 
     def wants(self, step: int) -> bool:
         """Whether step ``step``, counted from 0 over the whole run, is to be observed."""
+        if self.labels.width == 0:  # plain images of one category
+            return False
         # A run that was resumed with probes, having had none, may have missed what it would judge.
         watched = self.schedule.fits(step) or (self.schedule.judges(step) and self.fitted > 0)
         return watched and self.labels.width > 0

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from benchmark.errors import UserError
+from benchmark.probes.online import read_records
 from benchmark.recipes import RECIPES
 from benchmark.training import TrainConfig, train
 
@@ -31,11 +32,12 @@ def test_the_place_of_the_images_changes_no_weight(write_dataset, tmp_path, monk
 
 def test_plain_images(tmp_path):
     rng = np.random.default_rng(0)
-    for number in range(16):
+    for number in range(32):
         path = tmp_path / "photos" / "train" / ("cat" if number % 2 else "dog") / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
     for objective in ("simclr", "supervised"):
         assert run(tmp_path / "photos", tmp_path / objective, objective)
+        assert read_records(tmp_path / objective)[0]["accuracy"].keys() >= {"stem", "trunk"}
     with pytest.raises(UserError, match="folder of plain images: it has categories, but no quaternion"):
         run(tmp_path / "photos", tmp_path / "rotation", "rotation")
