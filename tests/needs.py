@@ -4,6 +4,7 @@ import ctypes.util
 import importlib.util
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,5 +29,10 @@ needs_slurm = pytest.mark.skipif(
     or importlib.util.find_spec("submitit") is None
     or not all(shutil.which(name, path="/usr/bin:/usr/sbin") for name in ("sbatch", "slurmctld", "slurmd", "munged")),
     reason="to start a SLURM takes root, slurm-wlm and munge, to submit to it submitit",
+)
+needs_mount = pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0,
+    reason="to mount a small disk takes root's rights",
 )
 needs_assimp = pytest.mark.skipif(not Path("/usr/share/assimp").exists(), reason="assimp-testmodels is not installed")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import distributed
+from benchmark.errors import UserError
 
 CHOICES = ("auto", "on", "off")
 
@@ -16,6 +17,8 @@ def wants_compile(choice: str, device: torch.device, deterministic: bool) -> boo
 
     On CPUs it was measured not to pay (docs/training.md); beside SyncBatchNorm, on several ranks, nobody measured it.
     """
+    if choice not in CHOICES:
+        raise UserError(f"--compile {choice}: unknown; choose one of {', '.join(CHOICES)}", exit_code=2)
     if choice == "auto":
         return device.type == "cuda" and distributed.world_size() == 1 and not deterministic
     return choice == "on"

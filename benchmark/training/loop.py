@@ -41,6 +41,7 @@ def train(config: TrainConfig, resume: bool = False) -> dict:
     rank says so, the others raise SystemExit.
     """
     device = resolve_device(config.device)
+    wants_compile(config.compile, device, config.deterministic)  # a wrong choice is said before anything is made
     try:
         with distributed.started(device), numerics(device, config.deterministic), ExitStack() as held:
             run, spec, finished, resumed = _claim(config, device, resume, held)

@@ -4,9 +4,11 @@ import json
 import os
 import resource
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -93,6 +95,34 @@ def test_foreign_checkpoint(run, content):
     torch.save(content, run / "checkpoint.pt")
     with pytest.raises(UserError, match="damaged, or not a checkpoint of gr3d train"):
         load_run(run)
+
+
+@pytest.mark.parametrize("change", [{"step": -1}, {"step": "9"}, {"step": True}, {"seconds": None}])
+def test_checkpoint_with_impossible_entries(run, change):
+    torch.save({"format": "gr3d-run-1", **vars(checkpoint()), **change}, run / "checkpoint.pt")
+    with pytest.raises(UserError, match=r"damaged, or not a checkpoint of gr3d train \("):
+        load_run(run)
+
+
+def test_garbled_checkpoint(run):
+    """Bytes changed anywhere: a line, or, where they were a weight's, nothing to notice."""
+    path = run / "checkpoint.pt"
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(40):
+        spoilt = bytearray(whole)
+        ends = (random.integers(0, 4000, 20), len(whole) - 1 - random.integers(0, 20_000, 20))
+        for place in np.concatenate(ends):  # where the pickle and the archive's directory are
+            spoilt[place] = random.integers(256)
+        path.write_bytes(spoilt)
+        with suppress(UserError):
+            load_run(run)
+
+
+def test_checkpoint_of_before_the_teacher_loads(run):
+    """As gr3d wrote it until every step had a seed of its own."""
+    older = {name: value for name, value in vars(checkpoint()).items() if name not in ("teacher", "ranks", "online")}
+    torch.save({"format": "gr3d-run-1", **older, "rng": torch.get_rng_state()}, run / "checkpoint.pt")
+    load_run(run)
 
 
 class _Bomb:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmark.errors import UserError
 from benchmark.models import build_network
 from benchmark.recipes import RECIPES
 from benchmark.training import RunConfig, TrainConfig, is_finished, load_run, train
 from benchmark.training.trainer import Trainer
+from tests.needs import needs_mount
 
 ROOT = Path(__file__).parents[3]
 
@@ -241,6 +243,46 @@ def test_rotation_is_learnt(data, tmp_path):
     train(settings(data, out, small(epochs=25, batch=16, lr=2e-3, views=(still,))))
     log = losses(out)
     assert sum(line[2] for line in log[-4:]) / 4 < 0.05
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk with room for one checkpoint of 134 MB, not for two."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@needs_mount
+def test_disk_full_while_saving_keeps_the_last_checkpoint(data, small_disk, finished):
+    config = settings(data, small_disk / "run")
+    with pytest.raises(UserError, match=r"checkpoint\.pt: cannot be written \(.*\); make room, then add --resume"):
+        train(config)
+    assert torch.load(config.out / "checkpoint.pt", weights_only=True)["step"] == 1
+    assert not list(config.out.glob("*.tmp"))
+    subprocess.run(["mount", "-o", "remount,size=400m", str(small_disk)], check=True)
+    train(config, resume=True)
+    assert same(weights(config.out), weights(finished))
+    assert losses(config.out) == losses(finished)
+
+
+def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows."""
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    names = ("loss", "lr", "gradient")
+    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in names}
+
+
+def test_tensorboard_shows_what_the_log_says(stopped, finished):
+    train(stopped, resume=True)
+    for run in (finished, stopped.out):
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        for name, shown in scalars(run).items():
+            assert [step for step, _ in shown] == list(range(1, 9))
+            assert [value for _, value in shown] == pytest.approx([line[name] for line in lines])
 
 
 def test_loss_that_is_not_finite_stops_with_the_step(data, tmp_path):
