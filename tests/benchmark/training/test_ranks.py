@@ -49,7 +49,7 @@ from benchmark.training.trainer import Trainer
 run = replace(RECIPES["small"]["simclr"], head="none", batch=8, accumulate=2, precision="fp32")
 with distributed.started(torch.device("cpu")):
     trainer = Trainer(run, load_table(Path(sys.argv[1]), "train"), torch.device("cpu"))
-    parts = [(batch.unflatten(0, (2, -1)), rows) for batch, rows in trainer._parts(3)]
+    parts = [(batch.clone().unflatten(0, (2, -1)), rows) for batch, rows in trainer._parts(3)]
     torch.save(parts, Path(sys.argv[2]) / f"views{distributed.rank()}.pt")
 """
 
