@@ -16,6 +16,7 @@ import click
 
 import assets.errors
 import renderer.render
+import renderer.run
 from assets.catalog import Catalog, load_catalog
 from benchmark.errors import UserError
 from renderer.spec import DEFAULT_SPLITS
@@ -162,10 +163,10 @@ def convert(layout: str, source: Path, out: Path, lists: Path | None, as_json: b
 
     if lists is None and (source / "train_images.npy").exists():
         lists = source
-    report, stopped = convert_all(Request(source, out, lists, **options), decode_jpeg, renderer.render.say)
+    report, stopped = convert_all(Request(source, out, lists, **options), decode_jpeg, renderer.run.say)
     click.echo(json.dumps(report) if as_json else summary(out, report))
     if stopped:
-        renderer.render.say("stopped; the same command resumes")
+        renderer.run.say("stopped; the same command resumes")
     sys.exit(1 if stopped or report["left_out"] or report["problems"] else 0)
 
 

@@ -17,7 +17,8 @@ from renderer.devices import Seat
 from renderer.health import Recycling
 from renderer.plan import Sample, Visit
 from renderer.pool import Counts, Limits, Pool
-from renderer.render import duration, say, stop_on_signals
+from renderer.progress import duration
+from renderer.run import say, stop_on_signals
 
 #: Side of a thumbnail in pixels.
 THUMBNAIL = 96

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from assets.errors import UserError
 
@@ -21,12 +22,14 @@ def flocked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator
         yield
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` under `path` so that a kill or a power cut leaves the old file or the new one."""
+@contextmanager
+def replacement(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` when the context ends, so that a kill or a power cut leaves the old or the
+    new one, whole; after an exception `path` is what it was."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with aside.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -35,6 +38,12 @@ def write_atomically(path: Path, data: bytes) -> None:
             aside.unlink()
         raise
     sync_folder(path.parent)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put `data` under `path`, as `replacement` does."""
+    with replacement(path) as file:
+        file.write(data)
 
 
 def sync_folder(folder: Path) -> None:

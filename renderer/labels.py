@@ -4,16 +4,14 @@ Croissant readers need it too: they can take images out of tars, but no labels o
 """
 
 import csv
+import io
 import json
-import os
 import sys
 import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
-from renderer.files import sync_folder
+from renderer.files import replacement
 from renderer.latents import LATENTS
 from renderer.plan import Plan
 
@@ -36,24 +34,11 @@ def row(shard: str, file: str, labels: dict) -> list:
 
 def write(path: Path, rows: Iterable[list]) -> None:
     """Write the table whole or not at all, a row at a time: it may have millions."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("w", encoding="utf-8", newline="") as file:
-            _write_rows(file, rows)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            aside.unlink()
-        raise
-    sync_folder(path.parent)
-
-
-def _write_rows(file: TextIO, rows: Iterable[list]) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
+    with replacement(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+        text.detach()  # flushed, and left open for `replacement` to end
 
 
 def rows(folder: Path, plan: Plan, sealed: dict[str, dict]) -> Iterator[list]:

@@ -14,7 +14,8 @@ from renderer import devices, parts
 from renderer.command import find_blender
 from renderer.files import read_json
 from renderer.plan import Plan
-from renderer.render import Run, cpu_name, give_devices, stop_on_signals
+from renderer.render import give_devices
+from renderer.run import Run, cpu_name, stop_on_signals
 from renderer.shards import DIGESTS, Dataset, open_dataset, read_digests, tar_files, write_digests
 from renderer.verify import Fault, Records
 

@@ -19,7 +19,9 @@ from assets.errors import UserError
 from renderer import card, labels
 from renderer.card import About
 from renderer.files import flocked, read_json, write_atomically, write_json
-from renderer.render import check_writable, duration, stop_on_signals
+from renderer.progress import duration
+from renderer.render import check_writable
+from renderer.run import stop_on_signals
 from renderer.spec import __version__, differences
 from renderer.threediebench import files
 from renderer.threediebench.files import BadFileError, Item

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from renderer import render
+from renderer import render, run
 
 
 def main() -> int:
@@ -26,11 +26,11 @@ def main() -> int:
     parser.add_argument("--objects", default="procedural@64")
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--workers", default="auto")
-    parser.add_argument("--recycle-after", type=int, default=render.RECYCLING.frames, metavar="FRAMES")
+    parser.add_argument("--recycle-after", type=int, default=run.RECYCLING.frames, metavar="FRAMES")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     options = parser.parse_args()
 
-    render.RECYCLING = replace(render.RECYCLING, frames=options.recycle_after)
+    run.RECYCLING = replace(run.RECYCLING, frames=options.recycle_after)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "data"
         arguments = ["--n", str(options.frames), "--out", str(out), "--objects", options.objects]

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from renderer import health, pool, render
+from renderer import run as run_module
 from renderer import shards as shards_module
 from tests.needs import ROOT, needs_bpy
 from tests.renderer.runs import N, arguments, images, run, shards, start, wait_for_images, workers_of
@@ -70,10 +71,10 @@ def test_killed_and_crashed_workers_are_replaced(whole, tmp_path):
 
 
 def test_hung_worker_is_replaced(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(render, "limits", lambda spec: pool.Limits(start=120, load=20, frame=5))
+    monkeypatch.setattr(run_module, "limits", lambda spec: pool.Limits(start=120, load=20, frame=5))
     out = tmp_path / "data"
     stopped = []
-    settle = render.Run._settle
+    settle = run_module.Run._settle
 
     def stop_one(self, index):
         settle(self, index)
@@ -81,7 +82,7 @@ def test_hung_worker_is_replaced(whole, tmp_path, monkeypatch):
             stopped.append(workers_of(os.getpid())[0])
             os.kill(stopped[0], signal.SIGSTOP)
 
-    monkeypatch.setattr(render.Run, "_settle", stop_one)
+    monkeypatch.setattr(run_module.Run, "_settle", stop_one)
     assert render.main(arguments(out)) == 0
     assert any("hung" in line for line in json.loads((out / "report.json").read_text())["worker_restarts"])
     assert shards(out) == shards(whole)
@@ -162,7 +163,7 @@ def test_image_of_an_object_quarantined_meanwhile_is_dropped(tmp_path):
         catalog, seed=5, resolution=32, preset="fast", splits=options.splits, shard_size=20, image_format="jpg"
     )
     dataset = render.open_dataset(tmp_path, render.Plan(spec, catalog))
-    state = render.Run(dataset, dataset.plan.shards(40))
+    state = run_module.Run(dataset, dataset.plan.shards(40))
     sample = dataset.plan.sample(0)
     state._quarantine(sample.object.id, "test")
     dataset.spooled(0).write_bytes(b"late")
@@ -315,7 +316,7 @@ def test_object_that_cannot_be_loaded_is_quarantined(tmp_path):
 
 
 def test_recycled_workers_change_no_bytes(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(render, "RECYCLING", health.Recycling(frames=1))
+    monkeypatch.setattr(run_module, "RECYCLING", health.Recycling(frames=1))
     out = tmp_path / "data"
     assert render.main(arguments(out, N, "--workers", "2")) == 0
     report = report_of(out)

@@ -10,7 +10,7 @@ from PIL import Image
 from assets.errors import UserError
 from renderer.files import read_json, write_atomically, write_json
 from renderer.plan import Plan
-from renderer.render import Run
+from renderer.run import Run
 from renderer.shards import is_whole, open_dataset, stamp_blender, tar_bytes
 from tests.renderer.conftest import GREY_N as N
 
