@@ -21,8 +21,8 @@ if str(ROOT) not in sys.path:  # `blender -P` and `python renderer/render.py` kn
 
 if importlib.util.find_spec("numpy") is None:  # a Blender takes the first python3 on the PATH for its own
     print(
-        f"gr3d render: Blender's Python ({sys.prefix}) has no NumPy. Debian: apt-get install python3-numpy, and start it "
-        "with Debian's Python first: PATH=/usr/bin:$PATH blender ...",
+        f"gr3d render: Blender's Python ({sys.prefix}) has no NumPy. Debian: apt-get install python3-numpy, "
+        "and start it with Debian's Python first: PATH=/usr/bin:$PATH blender ...",
         file=sys.stderr,
         flush=True,
     )
