@@ -34,7 +34,8 @@ def row(shard: str, file: str, labels: dict) -> list:
 
 def write(path: Path, rows: Iterable[list]) -> None:
     """Write the table whole or not at all, a row at a time: it may have millions."""
-    with replacement(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+    with replacement(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
