@@ -23,6 +23,7 @@ from benchmark.training.config import RunConfig, TrainConfig, check, check_share
 from benchmark.training.device import numerics, resolve_device, resolve_precision, use_own_cores
 from benchmark.training.keeper import keeping
 from benchmark.training.log import mean_loss
+from benchmark.training.memory import keep_freed_memory
 from benchmark.training.run import Checkpoint
 from benchmark.training.stop import StopRequest
 from benchmark.training.trainer import Trainer
@@ -92,6 +93,8 @@ def _finished(config: TrainConfig) -> dict:
 
 def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device, resumed: bool) -> dict:
     threads = use_own_cores()
+    if device.type == "cpu":
+        keep_freed_memory()
     with distributed.together():
         table = _table(config, run, device)
         checkpoint = run_directory.load_checkpoint(config.out) if resumed else None
