@@ -562,6 +562,7 @@ def plot(results: Sequence[Path], out: Path | None, split: str | None, each_seed
 @click.option("--scale", default="demo", show_default=True, help="How large a run.")
 @click.option("--objects", help="SOURCE of objects, as in `gr3d render` [the scale's own].")
 @click.option("--out", type=Folder, help="Folder for everything [runs/figureNAME-SCALE].")
+@click.option("--seeds", type=click.IntRange(min=1), help="Figure 2: how many runs of each network [the scale's own].")
 @click.option("--object", "object_id", help="Figure 8: the object to show [the first].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 def figure(
@@ -570,10 +571,13 @@ def figure(
     scale: str,
     objects: str | None,
     out: Path | None,
+    seeds: int | None,
     object_id: str | None,
     device: str,
 ) -> None:
     """Make a figure of the paper, from data to plot. The same command resumes what was stopped."""
+    from dataclasses import replace
+
     from benchmark.figures.figure2 import SCALES, figure2
 
     if as_list:
@@ -591,7 +595,8 @@ def figure(
     if scale not in SCALES:
         raise UserError(f"--scale {scale}: figure 2 has {', '.join(SCALES)}", exit_code=2)
     out = out or RUNS / f"figure2-{scale}"
-    click.echo("\n".join(figure2(out, SCALES[scale], objects, renderer.render.main, device)))
+    chosen = replace(SCALES[scale], seeds=seeds or SCALES[scale].seeds)
+    click.echo("\n".join(figure2(out, chosen, objects, renderer.render.main, device)))
 
 
 @with_example("gr3d demo --out demo")

@@ -52,12 +52,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a run is: what it renders, how long it trains, and about how long it takes on two CPU cores."""
+    """How large a run is: what it renders, how often and how long it trains, and about how long it all takes on two
+    CPU cores. seeds: of initial weights, order of images and augmentations; all are trained on the same images."""
 
     stages: tuple[Stage, ...]
     resolution: int
     objects: str
     takes: str
+    seeds: int = 1
 
 
 SCALES = {
@@ -86,7 +88,8 @@ SCALES = {
         ),
         resolution=64,
         objects="sweethome3d",
-        takes="about 2 hours",
+        takes="about 3 hours",
+        seeds=3,
     ),
 }
 
@@ -111,7 +114,9 @@ def figure2(
     for stage in stages:
         with clock.step(f"{stage.name}: render"):
             _render(out / stage.name / "data", scale, stage, source, render)
-    jobs = [job for stage in stages for job in _training(out / stage.name, stage, device)]
+    # Seed by seed, so that what is there when it is stopped is whole.
+    seeds = range(scale.seeds)
+    jobs = [job for seed in seeds for stage in stages for job in _training(out / stage.name, stage, seed, device)]
     with clock.step("train"):
         at_once = 1 if device != "cpu" and torch.cuda.is_available() else len(available_cores())
         run_jobs(jobs, at_once, clock.note)
@@ -119,7 +124,7 @@ def figure2(
     for stage in stages:
         folder = out / stage.name
         with clock.step(f"{stage.name}: regress"):
-            found = regress_latents(_subjects(folder, stage), folder / "data", device=device)
+            found = regress_latents(_subjects(folder, stage, seeds), folder / "data", device=device)
         found.save(folder / "regression")
         results = averaged(found)
         plot = plot_layers(results, folder / "figure2", split="val")
@@ -141,27 +146,38 @@ def _render(data: Path, scale: Scale, stage: Stage, source: str, render: Callabl
         raise UserError(f"{stage.name}: rendering into {data} ended early; the same command resumes", exit_code=code)
 
 
-def _training(folder: Path, stage: Stage, device: str) -> Iterator[Job]:
+def _training(folder: Path, stage: Stage, seed: int, device: str) -> Iterator[Job]:
     for objective, own in stage.training.items():
-        run = folder / "runs" / objective
+        name = _run_name(objective, seed)
         options = {
             "data": folder / "data",
-            "out": run,
+            "out": folder / "runs" / name,
             "objective": objective,
+            "seed": seed,
             "device": device,
             **own,
         }
-        words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        words = [word for option, value in options.items() for word in (f"--{option.replace('_', '-')}", str(value))]
         # -P: a folder called `benchmark` in the current directory is not ours.
         command = (sys.executable, "-P", "-m", "benchmark.cli", "train", "--resume", *words)
-        yield Job(f"{stage.name}, {objective}", command, folder / "runs" / f"{objective}.log")
+        yield Job(f"{stage.name}, {name}", command, folder / "runs" / f"{name}.log")
 
 
-def _subjects(folder: Path, stage: Stage) -> dict[str, Subject]:
-    """The trained networks, and the controls: one untrained network (they start alike) and pooled pixels."""
-    runs = {objective: folder / "runs" / objective for objective in stage.training}
-    subjects = {objective: trained(run) for objective, run in runs.items()}
-    return {**subjects, "untrained": untrained(next(iter(runs.values()))), "pixels 8x8": pixels8()}
+def _run_name(objective: str, seed: int) -> str:
+    return f"{objective}-seed{seed}" if seed else objective
+
+
+def _subjects(folder: Path, stage: Stage, seeds: Sequence[int]) -> dict[str, Subject]:
+    """The trained networks, and the controls: for each seed one untrained network (they start alike), pooled pixels."""
+    runs = {
+        (objective, seed): folder / "runs" / _run_name(objective, seed)
+        for seed in seeds
+        for objective in stage.training
+    }
+    subjects = {run.name: trained(run) for run in runs.values()}
+    first = next(iter(stage.training))
+    controls = {_run_name("untrained", seed): untrained(runs[first, seed]) for seed in seeds}
+    return {**subjects, **controls, "pixels 8x8": pixels8()}
 
 
 def summary(results: Results) -> str:

@@ -28,6 +28,8 @@ print((faults() - before) // 5)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory by rules of its own")
 def test_a_step_reuses_the_memory_of_the_last():
     def faults(how: str) -> int:
-        return int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+        return int(
+            subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout
+        )
 
     assert 2 * faults("keep") < faults("leave")
