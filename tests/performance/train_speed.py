@@ -3,12 +3,14 @@
     python tests/performance/train_speed.py --json speed.json
 
 In one run, for images of 64 x 64 and of 128 x 128 pixels, with the same network, loss, optimizer, precision, batch,
-augmentations and number of threads, three ways take turns:
+augmentations and number of threads, four ways take turns:
 
     network   one fixed batch of floats in memory
     gr3d      the trainer's step on a table of uint8 images: order, views, log and progress line
-    lightly   lightly's SimCLRTransform on images decoded in memory (PIL), through torch's DataLoader with as many
-              workers as there are cores, and lightly's NTXentLoss
+    plain     as network, in a process of its own that does not keep freed memory (benchmark/training/memory.py), as
+              network and gr3d do on a CPU
+    lightly   in a process of its own, as its users run it: lightly's SimCLRTransform on images decoded in memory (PIL),
+              through torch's DataLoader with as many workers as there are cores, and lightly's NTXentLoss
 
 Only one of them runs at a time: lightly's workers are stopped outside its turns, their queues as they are, so that a
 turn begins as the one before it ended. Then gr3d's views and lightly's transform take turns with one thread each.
@@ -28,6 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from io import StringIO
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +49,7 @@ from benchmark.recipes import RECIPES
 from benchmark.training.config import RunConfig, TrainConfig
 from benchmark.training.device import resolve_device, resolve_precision, use_own_cores
 from benchmark.training.log import Progress, TrainingLog
+from benchmark.training.memory import keep_freed_memory
 from benchmark.training.optimizers import make_optimizer
 from benchmark.training.run import save_checkpoint
 from benchmark.training.trainer import Trainer
@@ -63,6 +67,8 @@ VIEW = ViewSpec(
 GOALS = {"gr3d / network": 0.95, "gr3d / lightly": 1.3, "augmentation": 5.0}
 
 Step = Callable[[], None]
+Turn = Callable[[int], None]  # that many steps
+spawn = torch.multiprocessing.get_context("spawn")
 
 
 def main() -> int:
@@ -78,6 +84,8 @@ def main() -> int:
 
     device = resolve_device(options.device)
     threads = use_own_cores()
+    if device.type == "cpu":
+        keep_freed_memory()  # as training does
     run = replace(
         RECIPES["small"]["simclr"],
         arch=options.arch,
@@ -106,6 +114,7 @@ def print_side(numbers: dict) -> None:
     print(f"{numbers['side']} x {numbers['side']} pixels, views per second:")
     print(f"  network alone      {numbers['network']:9.1f}")
     print(f"  gr3d, full         {numbers['gr3d']:9.1f}   of the network alone: {against('gr3d / network')}")
+    print(f"  network, plain     {numbers['plain']:9.1f}   without keeping freed memory")
     print(f"  lightly, full      {numbers['lightly']:9.1f}   gr3d's rate over lightly's: {against('gr3d / lightly')}")
     print(f"  gr3d's views       {numbers['gr3d_views_per_core']:9.1f}   a core")
     print(
@@ -116,15 +125,18 @@ def print_side(numbers: dict) -> None:
 
 
 def compare(run: RunConfig, side: int, device: torch.device, threads: int, rounds: int, steps: int) -> dict:
-    """Views per second of the three ways, and their ratios."""
+    """Views per second of the four ways, and ratios."""
     table = random_table(4 * run.batch, side)
     trainer = Trainer(run, table, device)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = stack.enter_context(closing(TrainingLog(folder, 0, lag=1)))
-        step, workers = stack.enter_context(lightly_step(run, table, threads, device))
-        ways = {"network": network_step(run, side, device), "gr3d": gr3d_step(trainer, log), "lightly": step}
-        seconds = take_turns(ways, rounds, steps, device, workers)
+        ways = {
+            "network": repeated(network_step(run, side, device), device),
+            "gr3d": repeated(gr3d_step(trainer, log), device),
+            **{way: stack.enter_context(elsewhere(way, run, side, device, threads)) for way in ("plain", "lightly")},
+        }
+        seconds = take_turns(ways, rounds, steps)
         started = time.perf_counter()
         save_checkpoint(folder, trainer.checkpoint(0, 0.0))
         checkpoint_seconds = time.perf_counter() - started
@@ -143,24 +155,66 @@ def ratio(theirs: list[float], ours: list[float]) -> float:
     return round(statistics.median(one / other for one, other in zip(theirs, ours, strict=True)), 3)
 
 
-def take_turns(
-    ways: dict[str, Step], rounds: int, steps: int, device: torch.device, workers: list[int]
-) -> dict[str, list[float]]:
+def take_turns(ways: dict[str, Turn], rounds: int, steps: int) -> dict[str, list[float]]:
     """Seconds that each way needs for its steps, one entry a round, after an unmeasured round. Every other round goes
     backwards, so that none always follows the same one."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name in list(ways) if turn % 2 else reversed(list(ways)):
-            _signal(workers, signal.SIGCONT if name == "lightly" else signal.SIGSTOP)
             started = time.perf_counter()
-            for _ in range(steps):
-                ways[name]()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+            ways[name](steps)
             if turn > 0:
                 seconds[name].append(time.perf_counter() - started)
-        _signal(workers, signal.SIGSTOP)
     return seconds
+
+
+def repeated(step: Step, device: torch.device) -> Turn:
+    def turn(steps: int) -> None:
+        for _ in range(steps):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return turn
+
+
+@contextmanager
+def elsewhere(way: str, run: RunConfig, side: int, device: torch.device, threads: int) -> Iterator[Turn]:
+    """A way in a process of its own, which waits between its turns."""
+    pipe, theirs = spawn.Pipe()
+    process = spawn.Process(target=serve, args=(theirs, way, run, side, device, threads))
+    process.start()
+
+    def turn(steps: int) -> None:
+        pipe.send(steps)
+        pipe.recv()
+
+    try:
+        pipe.recv()  # it is ready
+        yield turn
+    finally:
+        pipe.send(None)
+        process.join()
+
+
+def serve(pipe: Connection, way: str, run: RunConfig, side: int, device: torch.device, threads: int) -> None:
+    """What runs in the process that ``elsewhere`` starts: answers each number of steps when they are done."""
+    torch.set_num_threads(threads)
+    with ExitStack() as stack:
+        workers: list[int] = []
+        if way == "lightly":
+            table = random_table(4 * run.batch, side)
+            step, workers = stack.enter_context(lightly_step(run, table, threads, device))
+        else:
+            step = network_step(run, side, device)
+        turn = repeated(step, device)
+        _signal(workers, signal.SIGSTOP)
+        pipe.send("ready")
+        while steps := pipe.recv():
+            _signal(workers, signal.SIGCONT)
+            turn(steps)
+            _signal(workers, signal.SIGSTOP)
+            pipe.send("done")
 
 
 def _signal(processes: list[int], what: signal.Signals) -> None:
@@ -264,7 +318,8 @@ def compare_augmentation(side: int, rounds: int, threads: int) -> dict:
 
     torch.set_num_threads(1)
     try:
-        seconds = take_turns({"ours": ours, "theirs": theirs}, rounds, 1, torch.device("cpu"), [])
+        cpu = torch.device("cpu")
+        seconds = take_turns({"ours": repeated(ours, cpu), "theirs": repeated(theirs, cpu)}, rounds, 1)
     finally:
         torch.set_num_threads(threads)
     return {
