@@ -633,5 +633,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
+def run_rank() -> None:
+    """``main`` for `python -m benchmark.cli`, which is what torchrun starts."""
+    try:
+        main()
+    except SystemExit as end:
+        if distributed := sys.modules.get("benchmark.distributed"):  # else nothing was distributed
+            distributed.end_process(end.code)
+        raise
+
+
 if __name__ == "__main__":
-    main()
+    run_rank()

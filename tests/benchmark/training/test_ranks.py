@@ -18,8 +18,8 @@ BLIND = """
 import os, sys
 if os.environ["RANK"] == "1":
     sys.argv[sys.argv.index("--data") + 1] = "/nowhere"
-from benchmark.cli import main
-main()
+from benchmark.cli import run_rank
+run_rank()
 """
 
 # `gr3d train`, but rank 1 breaks down in its sixth step, as from a bug.
@@ -32,8 +32,8 @@ def breaking(self, i):
         raise ZeroDivisionError("broken")
     return step(self, i)
 Trainer.step = breaking
-from benchmark.cli import main
-main()
+from benchmark.cli import run_rank
+run_rank()
 """
 
 # What step 3 shows every rank, saved as views{rank}.pt in the folder argv[2].
