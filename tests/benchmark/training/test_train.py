@@ -349,3 +349,20 @@ def test_batch_larger_than_the_split(data, tmp_path):
 def test_cuda_that_is_not_there(data, tmp_path):
     with pytest.raises(UserError, match="--device cuda: torch sees no CUDA device"):
         train(replace(settings(data, tmp_path / "run"), device="cuda"))
+
+
+def test_a_transformer_trains_and_comes_back(data, tmp_path):
+    run = small(arch="vit-s16", epochs=1)
+    train(settings(data, tmp_path / "run", run))
+    network, stored = load_run(tmp_path / "run")
+    assert stored.arch == "vit-s16" and network.layers[-1] == "trunk"
+    begun = build_network(run.arch, run.stem, run.head, run.seed).state_dict()
+    assert not torch.equal(network.state_dict()["patches.weight"], begun["patches.weight"])
+
+
+def test_a_patch_that_does_not_divide_the_images_is_refused_first(write_dataset, tmp_path):
+    data = write_dataset(tmp_path / "data", side=24)
+    with pytest.raises(UserError, match=r"--arch vit-s16: .* 16 x 16, and these are 24 x 24") as caught:
+        train(settings(data, tmp_path / "run", small(arch="vit-s16")))
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "run" / "config.json").exists()
