@@ -13,19 +13,9 @@ from matplotlib.lines import Line2D
 from benchmark.errors import UserError
 from benchmark.figures.style import Written, figure_style, new_figure, write_figure
 from benchmark.probes.online import CLASSES, read_records
+from benchmark.probes.recommend import LATENTS
 from benchmark.probes.targets import TARGETS_BY_NAME
 
-# The raw hues and spot phi are in the csv alone: no linear reader gets below about 0.39 on them.
-_PANELS = (
-    "rotation",
-    "yaw",
-    "pitch",
-    "roll",
-    "floor_hue_cos_sin",
-    "spot_hue_cos_sin",
-    "spot_phi_cos_sin",
-    "spot_theta",
-)
 _MARKERS = "os^Dv"
 _COLUMNS = 5
 _CEILING = 1.2  # above 1 a regressor is worse than always answering the mean; by how much is not worth the space
@@ -40,7 +30,8 @@ def plot_epochs(run: Path, out: Path) -> Written:
     records = read_records(run)
     numbers = _numbers(records)
     layers = list(dict.fromkeys(number["layer"] for number in numbers))
-    shown = [name for name in (*_PANELS, CLASSES) if any(number["target"] == name for number in numbers)]
+    # The raw hues and spot phi are in the csv alone: no linear reader gets below about 0.39 on them.
+    shown = [name for name in (*LATENTS, CLASSES) if any(number["target"] == name for number in numbers)]
     if not shown:
         raise UserError(f"{run}: its online probes have read nothing that could be drawn")
     looks = {layer: _look(layer, place, len(layers)) for place, layer in enumerate(layers)}

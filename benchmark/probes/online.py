@@ -160,8 +160,7 @@ class OnlineProbes:
         if self.labels.width == 0:  # plain images of one category
             return False
         # A run that was resumed with probes, having had none, may have missed what it would judge.
-        watched = self.schedule.fits(step) or (self.schedule.judges(step) and self.fitted > 0)
-        return watched and self.labels.width > 0
+        return self.schedule.fits(step) or (self.schedule.judges(step) and self.fitted > 0)
 
     @torch.no_grad()
     def observe(self, step: int, features: Mapping[str, Tensor], rows: Tensor) -> None:
