@@ -105,6 +105,17 @@ def count_images(data: Path, split: str) -> int | None:
     return count_listed(data, split)
 
 
+def glance(data: Path, split: str) -> tuple[bool, tuple[int, int]] | None:
+    """Whether the split's samples have latents, and the height and width of its images, by the first of them. None
+    where that cannot be said; reading the table says why."""
+    with suppress(UserError):
+        source = Folder(data, split) if _is_plain(data) else Shards(data, split)
+        first = next(source.records(1), None)
+        if first is not None:
+            return first.latents is not None, source.size(first) or image_size(first)
+    return None
+
+
 def shards_of(data: Path, split: str) -> list[Path]:
     """The shards of a split. UserError when it has none, when one that checksums.json lists is not there, or when the
     dataset is a folder of plain images."""
