@@ -36,3 +36,6 @@ needs_mount = pytest.mark.skipif(
     reason="to mount a small disk takes root's rights",
 )
 needs_assimp = pytest.mark.skipif(not Path("/usr/share/assimp").exists(), reason="assimp-testmodels is not installed")
+needs_fashion_mnist = pytest.mark.skipif(
+    not Path("/usr/share/datasets/fashion-mnist").exists(), reason="dataset-fashion-mnist is not installed"
+)

@@ -5,51 +5,94 @@ the shard and the sample.
 """
 
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from webdataset.tariterators import group_by_keys, tar_file_expander
-
-from benchmark.data.decode import IMAGE_FORMATS, Record, first_line
+from benchmark.data import tars
+from benchmark.data.dataset import Dataset
+from benchmark.data.decode import IMAGE_FORMATS, LARGEST_SIDE, Record, first_line
 from benchmark.errors import UserError
 
 # Table 2 of the paper, in the dataset contract's order.
 LATENT_NAMES = ("yaw", "pitch", "roll", "floor_hue", "spot_theta", "spot_phi", "spot_hue")
 
+PACKED = "packed"  # the layout in the spec of what gr3d pack made
+FITTING = ("train", "probe")  # splits on which networks and probes are fitted
+
 _LARGEST = 1e300  # JSON can hold whole numbers that no float can
-_TAR_END = bytes(1024)  # two zero blocks close every complete tar
+
+
+class Gr3dShards(Dataset):
+    """A folder of gr3d render, gr3d convert or gr3d pack. What was packed names its classes in dataset.json, and needs
+    no latents."""
+
+    name = "shards"
+
+    def __init__(self, path: Path, text: str) -> None:
+        """UserError for a dataset.json that is damaged, or of a pack that was not finished."""
+        super().__init__(path, text)
+        self.info = read_info(path)
+        self._packed = self.info["spec"].get("layout") == PACKED
+        if self._packed and not _is_finished(self.info):
+            raise UserError(f"{text}: was not packed to its end; run the same gr3d pack command again")
+
+    @property
+    def has_latents(self) -> bool:
+        return self.info["has_latents"] if self._packed else True
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.info["classes"]) if self._packed else tuple(shard_splits(self.path))
+
+    @property
+    def spec(self) -> dict:
+        return self.info["spec"]
+
+    def count(self, split: str) -> int | None:
+        return count_listed(self.path, split)
+
+    def source(self, split: str) -> "Shards":
+        images = self.info["images"] if self._packed else {"size": None, "shortest": None}
+        side = min(images["shortest"], LARGEST_SIDE) if self._packed and images["size"] is None else None
+        return Shards(self.path, split, self.has_latents, side)
+
+    def classes_of(self, split: str) -> tuple[str, ...]:
+        if self._packed and split in self.info["classes"]:
+            return tuple(self.info["classes"][split])
+        return tuple(sorted({record.category for record in self.source(split).records()}))
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """As packed. Renders: every split for itself, as it has the classes of the objects that fell to it."""
+        if self._packed:
+            return tuple(map(tuple, self.info["groups"]))
+        return tuple((split,) for split in sorted(self.splits, key=lambda split: split not in FITTING))
 
 
 class Shards:
     """The samples of one split, as load_table reads them."""
 
-    square = False  # all images have one size
-
-    def __init__(self, data: Path, split: str) -> None:
-        """UserError as `shards_of`."""
+    def __init__(self, data: Path, split: str, has_latents: bool = True, side: int | None = None) -> None:
+        """side: of the square that images of several sizes become; None where all have one size. UserError as
+        `shards_of`."""
         self.data, self.split, self.paths = data, split, shards_of(data, split)
-
-    def encoded_bytes(self) -> int:
-        """Size of all that `records` reads."""
-        return sum(path.stat().st_size for path in self.paths)
+        self.has_latents, self.side, self.square = has_latents, side, side is not None
 
     def records(self, most: int | None = None) -> Iterator[Record]:
-        """Every sample with its image's bytes, in the order of the shards; with `most`, whole shards, until there are
-        at least so many."""
+        """Every sample, in the order of the shards; with `most`, whole shards, until there are at least so many."""
         count = 0
         for path in self.paths:
-            for record in _read_shard(path):
+            for record in _read_shard(path, self.has_latents):
                 yield record
                 count += 1
             if most is not None and count >= most:
                 return
 
-    def size(self, first: Record) -> tuple[int, int] | None:
+    def size(self) -> tuple[int, int] | None:
         """None: all have the first one's."""
-        return None
+        return None if self.side is None else (self.side, self.side)
 
     def identity(self) -> list:
         """[name, sha256] of every shard: as checksums.json lists it where the size agrees, else computed."""
@@ -66,6 +109,24 @@ class Shards:
         for (name, said), path in zip(self.identity(), self.paths, strict=True):
             if _sha256(path) != said:
                 raise UserError(f"{path}: {name} is not as checksums.json lists it; run gr3d verify {self.data}")
+
+
+def read_info(data: Path) -> dict:
+    """The content of DATA/dataset.json. UserError when it cannot be read or is none of gr3d's."""
+    path = data / "dataset.json"
+    try:
+        info = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); run gr3d verify {data}") from error
+    if not isinstance(info, dict) or not isinstance(info.get("spec"), dict):
+        raise UserError(f"{path}: has no 'spec' entry, so this is not a gr3d dataset")
+    return info
+
+
+def _is_finished(info: dict) -> bool:
+    """Whether all is there that gr3d pack writes in the end."""
+    kinds = {"classes": dict, "groups": list, "images": dict}
+    return all(isinstance(info.get(name), kind) for name, kind in kinds.items())
 
 
 def shard_splits(data: Path) -> list[str]:
@@ -125,53 +186,50 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_shard(shard: Path) -> Iterator[Record]:
-    advice = f"run gr3d verify {shard.parent} and render again"
-    try:
-        with shard.open("rb") as stream:
-            # A tar cut between two members reads without complaint: only its missing end gives it away.
-            if stream.seek(0, io.SEEK_END) < len(_TAR_END):
-                raise UserError(f"{shard}: truncated shard; {advice}")
-            stream.seek(-len(_TAR_END), io.SEEK_END)
-            if stream.read() != _TAR_END:
-                raise UserError(f"{shard}: truncated shard; {advice}")
-            stream.seek(0)
-            for sample in group_by_keys(tar_file_expander([{"url": str(shard), "stream": stream}])):
-                yield _parse(sample, f"{shard}, sample {sample['__key__']}")
-    except UserError:
-        raise
-    except Exception as error:  # webdataset passes on tarfile's, zlib's and its own errors, all about this shard
-        raise UserError(f"{shard}: damaged shard ({first_line(error)}); {advice}") from error
+def _read_shard(shard: Path, has_latents: bool) -> Iterator[Record]:
+    for sample in tars.samples(shard, f"run gr3d verify {shard.parent} and render again"):
+        yield _parse(sample, f"{shard}, sample {sample['__key__']}", has_latents)
 
 
-def _parse(sample: dict, where: str) -> Record:
+def _parse(sample: dict, where: str, has_latents: bool) -> Record:
     formats = [name for name in IMAGE_FORMATS if name in sample]
     if len(formats) != 1:
         raise UserError(f"{where}: needs exactly one image ({', '.join(IMAGE_FORMATS)}), has {len(formats)}")
     if "json" not in sample:
         raise UserError(f"{where}: has no .json with its labels")
     try:
-        labels = json.loads(sample["json"])
+        labels = json.loads(sample["json"].read())
     except ValueError as error:
         raise UserError(f"{where}: its .json cannot be read ({first_line(error)})") from error
-    if not isinstance(labels, dict) or not isinstance(labels.get("latents"), dict):
-        raise UserError(f"{where}: its .json has no 'latents'")
+    if not isinstance(labels, dict):
+        raise UserError(f"{where}: its .json holds no labels")
     index = labels.get("index")
     if type(index) is not int or not 0 <= index < 2**63:
         raise UserError(f"{where}: its .json has no valid 'index'")
-    quaternion = labels.get("quaternion")
-    if not isinstance(quaternion, list) or len(quaternion) != 4:
-        raise UserError(f"{where}: its .json has no 'quaternion' of four numbers")
     return Record(
         where=where,
         index=index,
-        latents=tuple(_number(labels["latents"].get(name), f"latent '{name}'", where) for name in LATENT_NAMES),
-        quaternion=tuple(_number(value, "quaternion", where) for value in quaternion),
+        latents=_latents(labels, where) if has_latents else None,
+        quaternion=_quaternion(labels, where) if has_latents else None,
         object_id=_text(labels, "object_id", where),
         category=_text(labels, "category", where),
         image=sample[formats[0]],
         format=formats[0],
     )
+
+
+def _latents(labels: dict, where: str) -> tuple[float, ...]:
+    latents = labels.get("latents")
+    if not isinstance(latents, dict):
+        raise UserError(f"{where}: its .json has no 'latents'")
+    return tuple(_number(latents.get(name), f"latent '{name}'", where) for name in LATENT_NAMES)
+
+
+def _quaternion(labels: dict, where: str) -> tuple[float, ...]:
+    quaternion = labels.get("quaternion")
+    if not isinstance(quaternion, list) or len(quaternion) != 4:
+        raise UserError(f"{where}: its .json has no 'quaternion' of four numbers")
+    return tuple(_number(value, "quaternion", where) for value in quaternion)
 
 
 def _number(value: object, name: str, where: str) -> float:

@@ -79,7 +79,13 @@ def test_faults_are_named(data, tmp_path):
         load_table(data, "test")
     (data / "train" / "cat" / "0.jpg").write_bytes(b"not an image")
     with pytest.raises(UserError, match=r"train/cat/0\.jpg: image cannot be decoded"):
-        load_table(data, "val")
+        load_table(data, "train")
+    assert len(load_table(data, "val")) == 2
+    (data / "train" / "dog" / "0.png").write_bytes((data / "train" / "cat" / "1.png").read_bytes()[:300])
+    with pytest.raises(
+        UserError, match=r"train/cat/0\.jpg: .*; so it is with 2 images in all; gr3d pack leaves them out"
+    ):
+        load_table(data, "train")
     flat = tmp_path / "flat"
     picture(flat / "cat" / "1.png")
     with pytest.raises(UserError, match=r"nor images as .*flat/SPLIT/CATEGORY/NAME\.jpg"):

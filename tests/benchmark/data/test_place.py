@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.data import load_table, place, table
+from benchmark.data import load_table, place
 from benchmark.data.place import available_memory, choose_place, in_words
 from benchmark.errors import UserError
 
@@ -51,10 +51,3 @@ def test_a_table_says_where_it_is_and_why(write_dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(place, "available_memory", lambda: 100)
     assert load_table(data, "train").place == "mmap"
-
-
-def test_shards_too_large_to_keep_are_read_twice(write_dataset, tmp_path, monkeypatch):
-    data = write_dataset(tmp_path / "data", count=9)
-    expected = load_table(data, "train", place="ram")
-    monkeypatch.setattr(table, "available_memory", lambda: 0)
-    assert torch.equal(load_table(data, "train", place="ram").images, expected.images)

@@ -2,6 +2,8 @@
 
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -133,16 +135,25 @@ def _png(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+def _png_that_claims(width: int, height: int) -> bytes:
+    """A PNG of one pixel whose header says otherwise."""
+    content = bytearray(_png(1, 1))
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
 BAD_SAMPLES = {
     "cut image": (lambda s: {**s, "png": s["png"][:200]}, "image cannot be decoded"),
     "no image": (lambda s: {**s, "png": b"not an image"}, "image cannot be decoded"),
     "other format": (lambda s: {**{k: v for k, v in s.items() if k != "png"}, "jpg": s["png"]}, "cannot be decoded"),
     "other size": (lambda s: {**s, "png": _png(16, 32)}, "16 x 32 pixels among images of 32 x 32"),
-    "huge": (lambda s: {**s, "png": _png(5000, 1)}, "the limit is 4096"),
+    "huge": (lambda s: {**s, "png": _png_that_claims(9000, 9000)}, "the limit is 67108864"),
+    "bomb": (lambda s: {**s, "png": _png_that_claims(60000, 60000)}, "image cannot be decoded"),
     "two images": (lambda s: {**s, "jpg": s["png"]}, "exactly one image"),
     "no labels": (lambda s: {k: v for k, v in s.items() if k != "json"}, r"no \.json"),
     "broken labels": (lambda s: {**s, "json": b"{"}, r"\.json cannot be read"),
-    "labels not an object": (lambda s: {**s, "json": b"[]"}, "no 'latents'"),
+    "labels not an object": (lambda s: {**s, "json": b"[]"}, "holds no labels"),
     "no latents": (lambda s: _labels(s, latents=None), "no 'latents'"),
     "latent missing": (lambda s: _latent(s, None), "latent 'spot_phi' is missing"),
     "latent NaN": (lambda s: _latent(s, float("nan")), "latent 'spot_phi' is missing or not a finite number"),
