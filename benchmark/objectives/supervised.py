@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark import distributed
 from benchmark.data.table import ImageTable
 from benchmark.errors import UserError
-from benchmark.objectives.objective import Objective, full_precision, numbered
+from benchmark.objectives.objective import Objective, full_precision
 
 
 class Supervised(Objective):
@@ -35,7 +36,8 @@ class Supervised(Objective):
 
     def target(self, table: ImageTable) -> Tensor:
         """int64 (N,), positions in ``classes``"""
-        return numbered(table.categories)
+        number = {name: position for position, name in enumerate(self.classes)}
+        return torch.tensor([number[name] for name in table.categories], dtype=torch.int64)
 
     def forward(self, outputs: Tensor, target: Tensor, teacher: None = None) -> Tensor:
         """outputs (1, B, dim), target int64 (B,) -> scalar, the mean over images."""

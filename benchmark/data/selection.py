@@ -1,0 +1,180 @@
+"""Which images of a dataset are packed, and under which splits: shares, numbers per class, lists, random classes."""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.data.dataset import Dataset
+from benchmark.data.decode import Record
+from benchmark.errors import UserError
+
+OOD_SPLITS = 6  # of other classes: Figure 3b of the paper
+
+Chosen = dict[str, list[Record]]  # split -> its images, in the order of their index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What to take. All draws follow from `seed`; within a class smaller draws are part of larger ones.
+
+    splits: names; None for all. list: a file that names images of split `train`, one a line, as the published 1 % and
+    10 % of ImageNet do. share, per_class: of every class, this share (at least one image) or number of the images of
+    `train`. classes: this many random classes as `train` and `val`, and OOD_SPLITS times as many of the others as
+    `ood1_train` and `ood1`, and so on. limit: at most so many images of every split, the classes in equal parts.
+    """
+
+    splits: tuple[str, ...] | None = None
+    list: Path | None = None
+    share: float | None = None
+    per_class: int | None = None
+    classes: int | None = None
+    limit: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """UserError (wrong usage) for values that cannot work."""
+        for option, value, fine, rule in (
+            ("--share", self.share, self.share is None or 0 < self.share <= 1, "above 0 and at most 1"),
+            ("--per-class", self.per_class, self.per_class is None or self.per_class >= 1, "at least 1"),
+            ("--classes", self.classes, self.classes is None or self.classes >= 2, "at least 2"),
+            ("--limit", self.limit, self.limit is None or self.limit >= 1, "at least 1"),
+            ("--seed", self.seed, 0 <= self.seed < 2**63, "0 or above"),
+        ):
+            if not fine:
+                raise UserError(f"{option} {value}: must be {rule}", exit_code=2)
+        given = [f"--{name.replace('_', '-')}" for name in ("list", "share", "per_class") if getattr(self, name)]
+        if len(given) > 1:
+            raise UserError(f"{' and '.join(given)}: give one of them", exit_code=2)
+
+
+def choose(dataset: Dataset, choice: Choice) -> tuple[Chosen, tuple[tuple[str, ...], ...]]:
+    """The images of every split to make, and which of these splits show the same classes.
+
+    UserError for splits or images that the dataset does not have, and for classes that are missing from a split.
+    """
+    splits = choice.splits or dataset.splits
+    for split in splits:
+        if split not in dataset.splits:
+            raise UserError(f"--splits: {dataset.no_such_split(split)}", exit_code=2)
+    dataset.check_classes(splits)
+    chosen = {split: sorted(dataset.source(split).records(), key=lambda record: record.index) for split in splits}
+    if "train" in chosen:
+        chosen["train"] = _thinned(chosen["train"], dataset, choice)
+    elif choice.list or choice.share or choice.per_class:
+        raise UserError("--list, --share and --per-class choose from split `train`, which is not packed", exit_code=2)
+    groups = tuple(group for known in dataset.groups if (group := tuple(s for s in known if s in chosen)))
+    if choice.classes:
+        chosen, groups = _by_classes(chosen, dataset, choice)
+    if choice.limit:
+        chosen = {split: _first(records, choice.limit, split, choice.seed) for split, records in chosen.items()}
+    return chosen, groups
+
+
+def _thinned(records: list[Record], dataset: Dataset, choice: Choice) -> list[Record]:
+    """Those of `train` that its list, share or number leaves."""
+    if choice.list:
+        return _listed(records, dataset, choice.list)
+    if choice.share is None and choice.per_class is None:
+        return records
+    counts = defaultdict(int)
+    for record in records:
+        counts[record.category] += 1
+    if choice.per_class:
+        for name, count in counts.items():
+            if count < choice.per_class:
+                raise UserError(
+                    f"--per-class {choice.per_class}: class '{name}' of {dataset} has {count} images in `train`", 2
+                )
+    ranks = _ranks(records, "train", choice.seed)
+    most = {name: choice.per_class or max(1, round(choice.share * count)) for name, count in counts.items()}
+    return [record for record, rank in zip(records, ranks, strict=True) if rank < most[record.category]]
+
+
+def _first(records: list[Record], limit: int, split: str, seed: int) -> list[Record]:
+    """`limit` of them, from every class in equal parts as far as it has any."""
+    ranks = _ranks(records, split, seed)
+    order = sorted(range(len(records)), key=lambda row: (ranks[row], records[row].category))
+    return [records[row] for row in sorted(order[:limit])]
+
+
+def _ranks(records: list[Record], split: str, seed: int) -> list[int]:
+    """The place of each record in a random order of its class, which follows from the seed, split and class alone."""
+    rows = defaultdict(list)
+    for row, record in enumerate(records):
+        rows[record.category].append(row)
+    ranks = [0] * len(records)
+    for name, members in rows.items():
+        for rank, member in enumerate(_rng(seed, split, name).permutation(len(members)).tolist()):
+            ranks[members[member]] = rank
+    return ranks
+
+
+def _rng(seed: int, *names: str) -> np.random.Generator:
+    return np.random.default_rng([seed, *(zlib.crc32(name.encode(errors="surrogateescape")) for name in names)])
+
+
+def _listed(records: list[Record], dataset: Dataset, path: Path) -> list[Record]:
+    """The records that the file names: by object id, or by the last part of it where that is clear."""
+    names = [name for line in read_lines(path) if (name := line.strip())]
+    if not names:
+        raise UserError(f"--list {path}: names no image")
+    known: dict[str, Record | None] = {}
+    for record in records:
+        base = record.object_id.rpartition("/")[2]
+        known[base] = None if base in known else record
+    known.update({record.object_id: record for record in records})
+    found = [known.get(name) or known.get(name.rpartition("/")[2]) for name in names]
+    if absent := [name for name, record in zip(names, found, strict=True) if record is None]:
+        why = "stands for several images" if absent[0] in known else f"is no image of split 'train' of {dataset}"
+        raise UserError(f"--list {path}: {absent[0]} {why} ({len(absent)} of its {len(names)} lines fit none)")
+    wanted = {id(record) for record in found}
+    return [record for record in records if id(record) in wanted]
+
+
+def read_lines(path: Path, limit: int = 1 << 28) -> list[str]:
+    """Lines of a text file of at most `limit` bytes. UserError for any other."""
+    try:
+        if path.stat().st_size > limit:
+            raise UserError(f"{path}: {path.stat().st_size} bytes, the limit is {limit}")
+        return path.read_text().splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is no text ({error})") from error
+
+
+def _by_classes(chosen: Chosen, dataset: Dataset, choice: Choice) -> tuple[Chosen, tuple[tuple[str, ...], ...]]:
+    """Random classes as `train` and `val`, others as splits of their own (Choice.classes)."""
+    if missing := {"train", "val"} - set(chosen):
+        raise UserError(f"--classes: needs split '{min(missing)}', which {dataset} has not, or --splits leaves out", 2)
+    names = dataset.classes
+    if len(names) < choice.classes + 2:
+        raise UserError(f"--classes {choice.classes}: {dataset} has {len(names)} classes, at least two must be left", 2)
+    taken: Chosen = {}
+    groups = []
+    for number, members in enumerate(class_groups(names, choice.classes, choice.seed)):
+        group = (f"ood{number}_train", f"ood{number}") if number else ("train", "val")
+        for split, source in zip(group, ("train", "val"), strict=True):
+            taken[split] = [record for record in chosen[source] if record.category in members]
+        groups.append(group)
+    return taken, tuple(groups)
+
+
+def class_groups(names: Iterable[str], size: int, seed: int) -> list[frozenset[str]]:
+    """`size` random classes, and OOD_SPLITS times as many of the others (all of them where there are fewer).
+
+    The others are shuffled and cut into as many whole groups as they give, then shuffled again, until there are enough:
+    250 of 1000 leave 750, so that every other class is in two of the six (caption of Figure 3b).
+    """
+    rng, names = _rng(seed, "classes"), sorted(names)
+    order = [names[place] for place in rng.permutation(len(names))]
+    groups, others = [frozenset(order[:size])], order[size:]
+    size = min(size, len(others))
+    while len(groups) <= OOD_SPLITS:
+        order = [others[place] for place in rng.permutation(len(others))]
+        groups += [frozenset(order[start : start + size]) for start in range(0, len(order) - size + 1, size)]
+    return groups[: 1 + OOD_SPLITS]
