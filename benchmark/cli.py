@@ -346,7 +346,9 @@ def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | No
 )
 @click.option("--recipe", type=click.Choice(["small", "paper"]), default="small", show_default=True, help="Settings.")
 @click.option("--out", type=Folder, help="Run folder [runs/OBJECTIVE].")
-@click.option("--arch", help="resnet18, resnet34, resnet50, or vit-s4, s8, s16, b4, b8, b16.")
+@click.option(
+    "--arch", help="resnet18, resnet34, resnet50, or vit-s4, s8, s16, b4, b8, b16; for demos t4, t7, t8, t16."
+)
 @click.option("--stem", help="Of ResNets: imagenet (7x7, stride 2, max-pool) or small (3x3).")
 @click.option("--head", help="mlp3 (3 layers of width 2048) or none.")
 @click.option("--epochs", type=int, help="Passes over the training split.")
@@ -355,14 +357,27 @@ def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | No
 @click.option("--optimizer", help="adamw, sgd or lars.")
 @click.option("--momentum", type=float, help="Of sgd and lars.")
 @click.option("--lr", type=float, help="Peak learning rate.")
+@click.option(
+    "--schedule", help="What it does after the warm-up: cosine, constant, step (a tenth every third) or cyclic."
+)
 @click.option("--weight-decay", type=float, help="Not of biases, norms and position embeddings.")
-@click.option("--warmup", type=float, help="Share of the steps with rising learning rate.")
+@click.option("--warmup", type=float, help="Share of the steps with rising learning rate; of cyclic, up to the peak.")
+@click.option(
+    "--positives",
+    metavar="KIND|FILE",
+    help="What the second view shows: the same image (augmentation), another of its class (class), or one of its "
+    "neighbours (a FILE of gr3d neighbours) [augmentation].",
+)
 @click.option("--temperature", type=float, help="SimCLR's.")
 @click.option("--redundancy", type=float, help="Barlow Twins' lambda.")
 @click.option("--vicreg", type=float, nargs=3, help="VICReg's weights of invariance, variance, covariance.")
 @click.option("--ema", type=float, help="BYOL: momentum of the teacher at the beginning; it rises to 1.")
 @click.option("--crop-scale", type=float, help="Smallest crop, as a share of the area.")
-@click.option("--flip/--no-flip", default=None, help="Mirror images; off for renders, as it falsifies the rotation.")
+@click.option(
+    "--flip/--no-flip",
+    default=None,
+    help="Mirror images [photographs: yes; renders: no, as it falsifies the rotation].",
+)
 @click.option("--seed", type=int, help="Of weights, order and augmentations.")
 @click.option("--precision", help="auto, bf16 or fp32.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
@@ -388,6 +403,7 @@ def train(
     resume: bool,
     crop_scale: float | None,
     flip: bool | None,
+    positives: str | None,
     **options: object,
 ) -> None:
     """Train a network on a dataset's split `train`. What is not given comes from the objective's recipe.
@@ -397,33 +413,54 @@ def train(
     from dataclasses import replace
 
     from benchmark import distributed
-    from benchmark.data.table import count_images
+    from benchmark.data.table import count_images, glance
     from benchmark.objectives import OBJECTIVES
-    from benchmark.recipes import RECIPES
+    from benchmark.recipes import RECIPES, suited
     from benchmark.training import TrainConfig
     from benchmark.training import train as run_training
     from benchmark.training.config import with_views
+    from benchmark.training.positives import AUGMENTATION, CLASS
 
     if objective not in OBJECTIVES:
         raise UserError(f"--objective {objective}: choose one of {', '.join(OBJECTIVES)}", exit_code=2)
     given = {name: value for name, value in options.items() if value is not None}
+    neighbours = None
+    if positives in (AUGMENTATION, CLASS):
+        given["positives"] = positives
+    elif positives is not None:
+        neighbours = Path(positives)
+        if not neighbours.is_file():
+            raise UserError(
+                f"--positives {positives}: neither {AUGMENTATION} nor {CLASS}, nor a file; make one with gr3d "
+                "neighbours",
+                exit_code=2,
+            )
     run = with_views(replace(RECIPES[recipe][objective], **given), crop_scale, flip)
     if run.optimizer != RECIPES[recipe][objective].optimizer and "lr" not in given:
         raise UserError(f"--optimizer {run.optimizer}: give its --lr, too; the recipe's suits another", exit_code=2)
     if run.optimizer == "adamw" and "momentum" in given:
         raise UserError("--momentum: only with --optimizer sgd or lars", exit_code=2)
+    changes = []
+    if (seen := glance(data, "train")) is not None:
+        decided = {*given, *(["flip"] if flip is not None else [])}
+        run, changes = suited(run, decided, photographs=not seen[0], side=min(seen[1]))
     if "batch" not in given:
         run = replace(run, batch=batch_for(count_images(data, "train"), run.batch))
     out = out or RUNS / objective
     if distributed.is_main():
         click.echo(
             f"{objective} on {data} into {out}: {run.arch}, stem {run.stem}, head {run.head}, {run.epochs} epochs, "
-            f"batch {run.batch}, {run.optimizer}, lr {run.lr:g}, weight decay {run.weight_decay:g} (recipe {recipe})",
+            f"batch {run.batch}, {run.optimizer}, lr {run.lr:g} ({run.schedule}), weight decay {run.weight_decay:g}, "
+            f"positives {positives or run.positives} (recipe {recipe})",
             err=True,
         )
+        if changes:
+            click.echo(f"{data}: photographs (no latents), so: {', '.join(changes)}", err=True)
     how = {"device": device, "table": table, "compile": compile, "deterministic": deterministic}
     how["online_probes"] = online_probes
-    config = TrainConfig(run=run, data=data, out=out, checkpoint_seconds=60 * checkpoint_minutes, **how)
+    config = TrainConfig(
+        run=run, data=data, out=out, neighbours=neighbours, checkpoint_seconds=60 * checkpoint_minutes, **how
+    )
     run_training(config, resume=resume)
 
 
@@ -432,6 +469,58 @@ def batch_for(images: int | None, recipe: int) -> int:
     if images is None or images >= 4 * recipe:  # None: not known, so that training says why
         return recipe
     return max(2, 1 << max(images // 4, 1).bit_length() - 1)
+
+
+@with_example(
+    "gr3d neighbours --data data/photos --run runs/simclr --k 10 --out neighbours.npz\n"
+    "  gr3d train --data data/photos --positives neighbours.npz --out runs/neighbours"
+)
+@cli.command()
+@click.option("--data", type=Folder, default=DATA, show_default=True, help="Dataset folder; its split `train` is read.")
+@click.option("--run", type=Folder, help="Run of gr3d train whose network finds them.")
+@click.option("--model", metavar="NAME[=FILE]", help="Or a network of others, as for gr3d regress-latents.")
+@click.option("--layer", default="trunk", show_default=True, help="Whose features are compared.")
+@click.option("--k", type=int, default=10, show_default=True, help="Neighbours of an image.")
+@click.option("--side", type=click.IntRange(min=1), help="Side that images are resized to for --model.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=RUNS / "neighbours.npz",
+    show_default=True,
+    help="File.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def neighbours(
+    data: Path,
+    run: Path | None,
+    model: str | None,
+    layer: str,
+    k: int,
+    side: int | None,
+    out: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Find the nearest images of each image of a dataset's split `train`, for gr3d train --positives.
+
+    Nearest is what has the highest cosine between features of the whole images; no image is its own neighbour. The
+    search is exhaustive and exact.
+    """
+    from benchmark.probes.neighbours import neighbours_file, sentence
+    from benchmark.probes.subjects import trained
+
+    if (run is None) == (model is None):
+        raise UserError("give --run RUN or --model NAME=FILE: the network that finds the neighbours", exit_code=2)
+    if side and run:
+        raise UserError("--side: only with --model", exit_code=2)
+    if run:
+        name, subject = run.resolve().name, trained(run)
+    else:  # the first of them: the untrained control of the one asked for comes after it
+        found = foreign_subjects(data, "stage", [model], weights=None, random=False, seed=0, side=side)
+        name, subject = next(iter(found.items()))
+    report = neighbours_file(name, subject, data, k, out, layer=layer, device=device)
+    click.echo(json.dumps(report) if as_json else sentence(report))
 
 
 @with_example(

@@ -12,15 +12,19 @@ Barlow Twins' lambda 0.0051, VICReg's 25, 25 and 1, the momentum of BYOL's teach
 temperature 0.15 that its comments advise (its default is 0.5). The paper does not state the settings of its Figure 2,
 so rotation's crops are ours.
 
-Renders are never flipped: a mirrored object has another rotation (photographs: `--flip`, which the authors' code has
-on). The rotation recipes keep at least 60 % of the area, because the object must stay in the picture, and change
-colours, which leave the label as it is.
+Renders are never flipped: a mirrored object has another rotation. Photographs are: see `suited`. The rotation recipes
+keep at least 60 % of the area, because the object must stay in the picture, and change colours, which leave the label
+as it is.
 """
 
+from collections.abc import Container
 from dataclasses import replace
 
 from benchmark.data.views import ViewSpec
-from benchmark.training.config import RunConfig
+from benchmark.models import stems
+from benchmark.training.config import RunConfig, with_views
+
+SMALL_SIDE = 32  # pixels, of CIFAR-10; a stem that quarters them leaves 1 x 1 for the last of four stages
 
 _COLOUR = ViewSpec(jitter=(0.4, 0.4, 0.2, 0.1), jitter_p=0.8, grey_p=0.2)
 
@@ -81,3 +85,20 @@ PAPER = {
 }
 
 RECIPES = {"small": SMALL, "paper": PAPER}
+
+
+def suited(run: RunConfig, given: Container[str], photographs: bool, side: int) -> tuple[RunConfig, list[str]]:
+    """A recipe's run for the images there are, and what was changed, in words.
+
+    Photographs (whatever has no latents) are mirrored in every view, as in the authors' code, and those of up to
+    SMALL_SIDE pixels get a ResNet's small stem, as is usual for CIFAR-10. Renders keep the recipe. given: what the user
+    decided, of "flip" and "stem"; side: of the images, the shorter one.
+    """
+    changes = []
+    if photographs and "flip" not in given:
+        run = with_views(run, flip=True)
+        changes.append("mirrored at random (--no-flip)")
+    if photographs and "stem" not in given and side <= SMALL_SIDE and "small" in stems(run.arch):
+        run = replace(run, stem="small")
+        changes.append(f"stem small for a side of {side} (--stem imagenet)")
+    return run, changes

@@ -89,6 +89,17 @@ def count_images(data: Path | str, split: str) -> int | None:
     return open_dataset(data).count(split)
 
 
+def glance(data: Path | str, split: str) -> tuple[bool, tuple[int, int]] | None:
+    """Whether the split's samples have latents, and the height and width of its images, by the first of them. None
+    where that cannot be said; reading the table says why."""
+    with suppress(UserError):
+        source = open_dataset(data).source(split)
+        first = next(source.records(1), None)
+        if first is not None:
+            return first.latents is not None, source.size() or image_size(first)
+    return None
+
+
 def shards_of(data: Path | str, split: str) -> list[Path]:
     """The shards of a split. UserError when it has none, when one that checksums.json lists is not there, or when the
     dataset has no latents."""

@@ -7,15 +7,18 @@ from torch import Tensor, nn
 from benchmark.errors import UserError
 from benchmark.models.network import HEAD_WIDTH, Network
 
-_DEPTH = 12
-_SIZES = {"s": (384, 6), "b": (768, 12)}  # width and attention heads of ViT-S and ViT-B
+_SIZES = {"t": (192, 3, 6), "s": (384, 6, 12), "b": (768, 12, 12)}  # width, attention heads, blocks
+_PATCHES = {"t": (4, 7, 8, 16), "s": (4, 8, 16), "b": (4, 8, 16)}  # 28 pixels, as of Fashion-MNIST, hold 4 of 7
 
-#: name -> (width, heads, side of a patch). 64 pixels hold as many 4 x 4 patches as 256 hold of 16 x 16.
-VITS = {f"vit-{size}{patch}": (width, heads, patch) for size, (width, heads) in _SIZES.items() for patch in (4, 8, 16)}
+#: name -> (width, heads, blocks, side of a patch). 64 pixels hold as many 4 x 4 patches as 256 hold of 16 x 16.
+VITS = {f"vit-{size}{patch}": (*_SIZES[size], patch) for size in _SIZES for patch in _PATCHES[size]}
 
 
 class VisionTransformer(Network):
-    """Layers: block1 ... block12 (tokens, laid out as the map of patches that they are), trunk, head1 ...
+    """Layers: block1, block2, ... (tokens, laid out as the map of patches that they are), trunk, head1 ...
+
+    vit-s and vit-b are ViT-S and ViT-B, of 12 blocks. vit-t, ViT-Ti's width with half its blocks, is nobody's: it is
+    there for figures at demo scale, on two CPU cores in minutes.
 
     The trunk is the paper's (Figure 10): a linear layer with ReLU to 2048 dimensions, on the mean of the normalised
     tokens. There is no class token: a mean does as well (Beyer et al., 2022, "Better plain ViT baselines for
@@ -28,13 +31,13 @@ class VisionTransformer(Network):
     def __init__(self, arch: str, head: str) -> None:
         from timm.models.vision_transformer import VisionTransformer as Trunk  # slow to import
 
-        width, heads, patch = VITS[arch]
+        width, heads, depth, patch = VITS[arch]
         super().__init__(HEAD_WIDTH, head)
         self.arch, self.patch = arch, patch
         trunk = Trunk(
             patch_size=patch,
             embed_dim=width,
-            depth=_DEPTH,
+            depth=depth,
             num_heads=heads,
             class_token=False,
             pos_embed="none",
@@ -62,7 +65,7 @@ class VisionTransformer(Network):
 
 def check_side(arch: str, height: int, width: int) -> None:
     """UserError (wrong usage) unless a network `arch` can take images of height x width."""
-    patch = VITS[arch][2] if arch in VITS else 1
+    patch = VITS[arch][3] if arch in VITS else 1
     if height % patch or width % patch:
         raise UserError(
             f"--arch {arch}: cuts images into patches of {patch} x {patch}, and these are {height} x {width}; "

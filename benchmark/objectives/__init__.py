@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # name -> (what the run is configured as, width of the network's output, the training images) -> objective
 OBJECTIVES: dict[str, Callable[["RunConfig", int, ImageTable], Objective]] = {
-    "simclr": lambda config, dim, table: SimCLR(config.temperature),
+    "simclr": lambda config, dim, table: SimCLR(config.temperature, by_class=config.positives == "class"),
     "rotation": lambda config, dim, table: Rotation(dim),
     "barlow-twins": lambda config, dim, table: BarlowTwins(config.redundancy),
     "vicreg": lambda config, dim, table: VICReg(config.vicreg),

@@ -1,5 +1,7 @@
 """What the trainer knows of an objective."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,12 @@ class Objective(nn.Module):
         """outputs: (views, B, d), the network's last layer; target: rows of ``target``'s; teacher: (views, B, d), the
         teacher's outputs for the same views, without gradient, if ``needs_teacher``. Returns a float32 scalar."""
         raise NotImplementedError
+
+
+def numbered(categories: Sequence[str]) -> Tensor:
+    """int64 (N,): the place of each category among all of them, sorted."""
+    number = {name: place for place, name in enumerate(sorted(set(categories)))}
+    return torch.tensor([number[name] for name in categories], dtype=torch.int64)
 
 
 def full_precision(x: Tensor) -> torch.autocast:

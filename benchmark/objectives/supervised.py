@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark import distributed
 from benchmark.data.table import ImageTable
 from benchmark.errors import UserError
-from benchmark.objectives.objective import Objective, full_precision
+from benchmark.objectives.objective import Objective, full_precision, numbered
 
 
 class Supervised(Objective):
@@ -36,8 +35,7 @@ class Supervised(Objective):
 
     def target(self, table: ImageTable) -> Tensor:
         """int64 (N,), positions in ``classes``"""
-        number = {name: position for position, name in enumerate(self.classes)}
-        return torch.tensor([number[name] for name in table.categories], dtype=torch.int64)
+        return numbered(table.categories)
 
     def forward(self, outputs: Tensor, target: Tensor, teacher: None = None) -> Tensor:
         """outputs (1, B, dim), target int64 (B,) -> scalar, the mean over images."""

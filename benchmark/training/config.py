@@ -8,6 +8,8 @@ from benchmark.data.views import ViewSpec
 from benchmark.errors import UserError
 from benchmark.models import ARCHITECTURES, HEADS, STEMS, stems
 from benchmark.objectives import OBJECTIVES
+from benchmark.training.positives import AUGMENTATION, check_positives
+from benchmark.training.schedule import SCHEDULES
 
 PRECISIONS = ("auto", "bf16", "fp32")
 OPTIMIZERS = ("adamw", "sgd", "lars")
@@ -22,7 +24,8 @@ class RunConfig:
     parts (a step of SimCLR runs twice as many views); accumulate: parts in which a step's batch is run one after the
     other, each with a loss and BatchNorm's statistics of its own. optimizer: a name in OPTIMIZERS; momentum: SGD's and
     LARS'. lr: peak learning rate, not rescaled by the batch; weight_decay: of what benchmark.training.optimizers lets
-    decay; warmup: share of the steps, from 0 to 1, over which lr rises linearly. temperature:
+    decay; warmup: share of the steps, from 0 to 1, over which lr rises linearly; schedule: a name in SCHEDULES, what
+    lr does then. positives: which image the second view shows, as benchmark.training.positives has it. temperature:
     SimCLR's; redundancy: Barlow Twins' lambda; vicreg: VICReg's weights of invariance, variance and covariance; ema:
     momentum of BYOL's teacher at the first step, from where it rises to 1. seed: of the initial weights, the order and
     the augmentations. precision: "bf16" (autocast), "fp32", or "auto" for what the device does best.
@@ -44,6 +47,8 @@ class RunConfig:
     ema: float = 0.996
     optimizer: str = "adamw"
     momentum: float = 0.9
+    schedule: str = "cosine"
+    positives: str = AUGMENTATION
     accumulate: int = 1
     seed: int = 0
     precision: str = "auto"
@@ -53,7 +58,8 @@ class RunConfig:
 class TrainConfig:
     """A run, and where and how it is carried out; none of the latter changes what is learnt (beyond rounding).
 
-    data: folder of a dataset; its split "train" is used. out: the run directory. device: "auto", "cpu" or "cuda".
+    data: folder of a dataset; its split "train" is used. out: the run directory. neighbours: file of `gr3d neighbours`
+    whose images the second views show; it takes the place of ``run.positives``. device: "auto", "cpu" or "cuda".
     table: where the decoded images are, one of benchmark.data.place.PLACES.
     compile: "auto", "on" or "off", see benchmark.training.compilation. deterministic: only kernels that give the same
     bits every time. online_probes: whether every layer is read during training, see benchmark.probes.online.
@@ -63,6 +69,7 @@ class TrainConfig:
     run: RunConfig
     data: Path
     out: Path
+    neighbours: Path | None = None
     device: str = "auto"
     table: str = "auto"
     compile: str = "auto"
@@ -89,6 +96,7 @@ def check(run: RunConfig) -> None:
         ("--stem", run.stem, STEMS),
         ("--head", run.head, HEADS),
         ("--optimizer", run.optimizer, OPTIMIZERS),
+        ("--schedule", run.schedule, SCHEDULES),
         ("--precision", run.precision, PRECISIONS),
     ):
         if value not in known:
@@ -113,6 +121,7 @@ def check(run: RunConfig) -> None:
     ):
         if not fine:
             raise UserError(f"{option} {value}: must be {rule}", exit_code=2)
+    check_positives(run.positives, run.objective, len(run.views))
     for view in run.views:
         low, high = view.crop_scale
         if not 0 < low <= high <= 1:

@@ -10,9 +10,11 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from benchmark import distributed
+from benchmark.data.neighbours import identity, load_neighbours
 from benchmark.data.table import ImageTable, count_images, load_table, read_dataset_info
 from benchmark.errors import UserError
 from benchmark.models import check_side
@@ -24,6 +26,7 @@ from benchmark.training.device import numerics, resolve_device, resolve_precisio
 from benchmark.training.keeper import keeping
 from benchmark.training.log import mean_loss
 from benchmark.training.memory import keep_freed_memory
+from benchmark.training.positives import NEIGHBOURS, partners
 from benchmark.training.run import Checkpoint
 from benchmark.training.stop import StopRequest
 from benchmark.training.trainer import Trainer
@@ -65,19 +68,29 @@ def _claim(
 ) -> tuple[RunConfig, dict, bool, bool]:
     """The main rank locks ``config.out`` (until ``held`` ends) and looks what is there.
 
-    Returns the run with its precision, the dataset's spec, whether the run is finished, whether it has a checkpoint.
+    Returns the run with its precision and positives, the dataset's spec, whether the run is finished, whether it has a
+    checkpoint.
     """
     found = None
     with distributed.together():
-        check(config.run)
-        check_shares(config.run, distributed.world_size())
+        run = _asked(config, device)
+        check(run)
+        check_shares(run, distributed.world_size())
         if distributed.is_main():
             spec = read_dataset_info(config.data)["spec"]
             held.enter_context(run_directory.locked(config.out))
-            run = _check_out(config, resolve_precision(config.run.precision, device), spec, resume)
+            run = _check_out(config, run, spec, resume)
             has_checkpoint = (config.out / run_directory.CHECKPOINT).is_file()
             found = (run, spec, run_directory.is_finished(config.out), has_checkpoint)
     return distributed.from_main(found)
+
+
+def _asked(config: TrainConfig, device: torch.device) -> RunConfig:
+    """The run with what "auto" and the file of neighbours stand for. UserError for such a file that cannot be used."""
+    run = replace(config.run, precision=resolve_precision(config.run.precision, device))
+    if config.neighbours is None:
+        return run
+    return replace(run, positives=NEIGHBOURS + load_neighbours(config.neighbours).digest)
 
 
 def _finished(config: TrainConfig) -> dict:
@@ -96,12 +109,13 @@ def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device
     if device.type == "cpu":
         keep_freed_memory()
     with distributed.together():
-        table = _table(config, run, device)
+        table, neighbours = _table(config, run, device)
         checkpoint = run_directory.load_checkpoint(config.out) if resumed else None
     trainer = Trainer(
         run,
         table,
         device,
+        neighbours=neighbours,
         compile=wants_compile(config.compile, device, config.deterministic),
         deterministic=config.deterministic,
         online_probes=config.online_probes,
@@ -122,7 +136,8 @@ def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device
     return distributed.from_main(report)
 
 
-def _table(config: TrainConfig, run: RunConfig, device: torch.device) -> ImageTable:
+def _table(config: TrainConfig, run: RunConfig, device: torch.device) -> tuple[ImageTable, np.ndarray | None]:
+    """The images, and their neighbours if the second views show those. UserError if they cannot serve the run."""
     table = load_table(config.data, "train", place=config.table, device=device)
     if distributed.is_main():
         print(table.kept, file=sys.stderr)
@@ -131,8 +146,19 @@ def _table(config: TrainConfig, run: RunConfig, device: torch.device) -> ImageTa
             f"--batch {run.batch}: split 'train' of {config.data} has {len(table)} images; choose a smaller batch", 2
         )
     check_side(run.arch, *table.images.shape[2:])
-    OBJECTIVES[run.objective](run, 1, table)  # says here, once for all ranks, that these images cannot serve it
-    return table
+    neighbours = None if config.neighbours is None else _neighbours(config, run, table)
+    # These say here, once for all ranks, that the images cannot serve them.
+    OBJECTIVES[run.objective](run, 1, table)
+    partners(run.positives, table, neighbours)
+    return table, neighbours
+
+
+def _neighbours(config: TrainConfig, run: RunConfig, table: ImageTable) -> np.ndarray:
+    found = load_neighbours(config.neighbours)
+    found.check(identity(config.data, "train", table), config.neighbours)
+    if run.positives != NEIGHBOURS + found.digest:
+        raise UserError(f"{config.neighbours}: another file on rank {distributed.rank()}, or changed just now")
+    return found.places
 
 
 def _say_where(config: TrainConfig, trainer: Trainer, checkpoint: Checkpoint | None) -> None:
@@ -163,10 +189,9 @@ def _report(config: TrainConfig, trainer: Trainer, table: ImageTable, seconds: f
     }
 
 
-def _check_out(config: TrainConfig, precision: str, spec: dict, resume: bool) -> RunConfig:
-    """Check that ``config.out`` is empty or already this run's directory; return the run with
-    its precision."""
-    run = replace(config.run, precision=precision)
+def _check_out(config: TrainConfig, run: RunConfig, spec: dict, resume: bool) -> RunConfig:
+    """Check that ``config.out`` is empty or already this run's directory; return the run, with the stored one's
+    precision if any will do."""
     if not (config.out / run_directory.CONFIG).exists():
         if any(not path.name.startswith(".") for path in config.out.iterdir()):
             raise UserError(f"--out {config.out}: holds other files and no run; choose another folder")

@@ -5,18 +5,41 @@ import math
 
 import numpy as np
 
-_ORDER, _VIEWS, _TORCH = 1, 2, 3  # streams of random numbers that must not share draws
+SCHEDULES = ("cosine", "constant", "cyclic", "step")
+
+_ORDER, _VIEWS, _TORCH, _POSITIVES = 1, 2, 3, 4  # streams of random numbers that must not share draws
 
 _FINAL_LR = 1e-3  # the cosine ends at this share of the peak, as in the authors' code
+_FIRST_CYCLIC = 1e-4  # the triangle begins at this share of the peak, as in FFCV's ImageNet recipe
+_STEPS, _STEP_RATIO = 3, 0.1  # as torch's ImageNet example: a tenth every 30 of 90 epochs
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Rate of step 0 ... steps - 1: linear over the first ``warmup`` share of the steps, then half a cosine."""
+def learning_rate(step: int, steps: int, peak: float, warmup: float, schedule: str = "cosine") -> float:
+    """Rate of step 0 ... steps - 1 under a schedule of SCHEDULES.
+
+    "cosine": linear over the first ``warmup`` share of the steps, then half a cosine down to a thousandth. "constant":
+    the same rise, then the peak. "step": the same rise, then the peak, and a tenth of what it was after each third of
+    all steps. "cyclic": one triangle, which rises from nearly 0 to the peak at the share ``warmup`` and falls to 0
+    (ffcv-imagenet's get_cyclic_lr with its lr_peak_epoch at ``warmup`` times the epochs).
+    """
+    if schedule == "cyclic":
+        return peak * _triangle(step / steps, warmup)
     warm = round(warmup * steps)
     if step < warm:
         return peak * (step + 1) / warm
+    if schedule == "constant":
+        return peak
+    if schedule == "step":
+        return peak * _STEP_RATIO ** (_STEPS * step // steps)
     done = (step - warm) / max(1, steps - warm)
     return peak * (_FINAL_LR + (1 - _FINAL_LR) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def _triangle(done: float, top: float) -> float:
+    """Height in (0, 1] at the share ``done`` < 1 of a triangle whose top is at ``top``."""
+    if done < top:
+        return _FIRST_CYCLIC + (1 - _FIRST_CYCLIC) * done / top
+    return (1 - done) / (1 - top)
 
 
 def ema_momentum(step: int, steps: int, base: float) -> float:
@@ -38,6 +61,11 @@ def batch_seed(seed: int, step: int) -> tuple[int, int, int]:
 def view_rng(seed: int, step: int) -> np.random.Generator:
     """Source of a step's augmentations."""
     return np.random.default_rng(batch_seed(seed, step))
+
+
+def positive_rng(seed: int, step: int) -> np.random.Generator:
+    """Source of which images a step's second views show, where they are not those of the first."""
+    return np.random.default_rng((seed, _POSITIVES, step))
 
 
 def torch_seed(seed: int, step: int, rank: int) -> int:

@@ -20,8 +20,17 @@ from benchmark.probes.online import OnlineProbes
 from benchmark.training.compilation import compiled
 from benchmark.training.config import RunConfig
 from benchmark.training.optimizers import load_optimizer, make_optimizer
+from benchmark.training.positives import partners
 from benchmark.training.run import CHECKPOINT, Checkpoint, load_weights
-from benchmark.training.schedule import ema_momentum, epoch_order, learning_rate, shares, torch_seed, view_rng
+from benchmark.training.schedule import (
+    ema_momentum,
+    epoch_order,
+    learning_rate,
+    positive_rng,
+    shares,
+    torch_seed,
+    view_rng,
+)
 from benchmark.training.teacher import follow, make_teacher
 
 
@@ -39,8 +48,10 @@ class Trainer:
     """All that is learnt, on one device; ``step(i)`` carries out step i of ``steps``.
 
     On several ranks each has a Trainer and runs its share of every batch; torch's DistributedDataParallel keeps them
-    the same. Which images a step has and how they are augmented follows from the seed and the step alone, whatever the
-    number of ranks.
+    the same. Which images a step has, what their second views show and how they are augmented follows from the seed and
+    the step alone, whatever the number of ranks.
+
+    neighbours: int64 (N, k), from which the second views are taken if ``run.positives`` says so.
     """
 
     def __init__(
@@ -49,6 +60,7 @@ class Trainer:
         table: ImageTable,
         device: torch.device,
         *,
+        neighbours: np.ndarray | None = None,
         compile: bool = False,
         deterministic: bool = False,
         online_probes: bool = False,
@@ -67,6 +79,7 @@ class Trainer:
         self.teacher = make_teacher(self.network) if self.objective.needs_teacher else None
         target = self.objective.target(table)
         self.target = None if target is None else target.to(device)
+        self.partners = partners(run.positives, table, neighbours)
         self.optimizer = make_optimizer([self.network, self.objective], run)
         self.steps_per_epoch = len(table) // run.batch  # what is left of an epoch is in another one's order
         self.steps = run.epochs * self.steps_per_epoch
@@ -98,7 +111,7 @@ class Trainer:
     def step(self, step: int) -> StepResult:
         """Forward, backward, update. Waits for nothing on the device."""
         torch.manual_seed(torch_seed(self.run.seed, step, distributed.rank()))
-        lr = learning_rate(step, self.steps, self.run.lr, self.run.warmup)
+        lr = learning_rate(step, self.steps, self.run.lr, self.run.warmup, self.run.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         loss = self._gradients(step)
@@ -127,27 +140,35 @@ class Trainer:
         return total
 
     def _parts(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """This rank's share of each of a step's parts: (views * B, 3, H, W), view by view, and int64 (B,), its rows.
-        Each part is put where the one before it was.
+        """This rank's share of each of a step's parts: (views * B, 3, H, W), view by view, and int64 (B,), the rows of
+        the first view's images. Each part is put where the one before it was.
 
-        The augmentations of the whole batch are drawn and cut, so that they do not depend on who runs what.
+        The augmentations and the second views' images of the whole batch are drawn and cut, so that they do not depend
+        on who runs what.
         """
         rows, rng = self._rows(step), view_rng(self.run.seed, step)
         drawn = [views.draw(spec, self.run.batch, *self.images.shape[2:], rng) for spec in self.run.views]
+        others = self.partners and self.partners(rows, positive_rng(self.run.seed, step))
         for share in self.shares:
-            images = self.images.index_select(0, rows[share]).to(self.device, non_blocking=True)
-            for parameters, out in zip(drawn, self._batch.chunk(len(drawn)), strict=True):
+            first = self._shown(rows[share])
+            second = first if others is None else self._shown(others[share])
+            shown = (first, second)[: len(drawn)]
+            for images, parameters, out in zip(shown, drawn, self._batch.chunk(len(drawn)), strict=True):
                 views.apply(images, parameters[share], out=out)
-            yield self._batch, rows[share].to(self.device, non_blocking=True)
+            yield self._batch, torch.from_numpy(rows[share]).to(self.device, non_blocking=True)
 
-    def _rows(self, step: int) -> Tensor:
-        """int64 (batch,) where the images are: those of a step."""
+    def _shown(self, rows: np.ndarray) -> Tensor:
+        """uint8 (B, 3, H, W) on the training device, of int64 (B,)."""
+        there = torch.from_numpy(rows).to(self.images.device, non_blocking=True)
+        return self.images.index_select(0, there).to(self.device, non_blocking=True)
+
+    def _rows(self, step: int) -> np.ndarray:
+        """int64 (batch,), the images of a step."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             self._order = (epoch, epoch_order(self.run.seed, epoch, len(self.images)))
         start = position * self.run.batch
-        rows = torch.from_numpy(self._order[1][start : start + self.run.batch])
-        return rows.to(self.images.device, non_blocking=True)
+        return self._order[1][start : start + self.run.batch]
 
     @torch.no_grad()
     def _taught(self, batch: Tensor) -> Tensor | None:

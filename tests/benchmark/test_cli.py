@@ -32,6 +32,8 @@ def test_help_has_an_example(command):
         (["train", "--colour"], 2, "--colour"),
         (["train", "--data", "nowhere"], 1, "nowhere"),
         (["train", "--objective", "magic"], 2, "--objective magic"),
+        (["train", "--positives", "nowhere.npz"], 2, "--positives nowhere.npz"),
+        (["neighbours"], 2, "--run RUN or --model"),
         (["regress-latents"], 2, "gr3d train"),
         (["regress-latents", "nowhere"], 1, "nowhere"),
         (["regress-latents", "--side", "64"], 2, "--side: only with --model"),

@@ -156,6 +156,14 @@ def test_transformer_layers(arch, side, width):
     assert network.layers == tuple(features)
 
 
+def test_small_transformer_for_demos_has_half_the_blocks_and_the_papers_trunk():
+    network = build_network("vit-t7", "imagenet", "mlp3", seed=0).eval()
+    with torch.inference_mode():
+        features = network.features(torch.rand(2, 3, 28, 28))
+    assert tuple(features) == (*(f"block{i}" for i in range(1, 7)), "trunk", "head1", "head2", "head3")
+    assert [value.shape[1] for value in features.values()] == [192] * 6 + [2048] * 4
+
+
 def test_transformer_is_timms(batch):
     """timm's own ViT-S/8 with our weights, and our positions as its table, gives our blocks and our mean of tokens."""
     ours = build_network("vit-s8", "imagenet", "none", seed=0).eval()

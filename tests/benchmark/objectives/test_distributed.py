@@ -20,6 +20,8 @@ from benchmark.objectives import OBJECTIVES, Objective
 from benchmark.recipes import RECIPES
 
 RANKS, BATCH, DIM = 2, 12, 6
+BY_CLASS = "simclr by class"
+CASES = (*OBJECTIVES, BY_CLASS)
 
 
 class Step(nn.Module):
@@ -58,8 +60,11 @@ def gradients(name: str) -> dict[str, Tensor]:
     objective's inputs, and of the parameters of a network behind DistributedDataParallel."""
     torch.manual_seed(0)
     images_of_all = table()
-    run = replace(RECIPES["small"][name], vicreg=(1.0, 2.0, 3.0))
-    step = Step(OBJECTIVES[name](run, DIM, images_of_all))
+    objective, _, by_class = name.partition(" ")
+    run = replace(
+        RECIPES["small"][objective], vicreg=(1.0, 2.0, 3.0), positives="class" if by_class else "augmentation"
+    )
+    step = Step(OBJECTIVES[objective](run, DIM, images_of_all))
     freeze(step)
     teacher = copy.deepcopy(step.network)
     for parameter in teacher.parameters():
@@ -104,7 +109,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     number = distributed.rank()  # torchrun says it before the group exists
     with distributed.started(torch.device("cpu")):
-        found = {"exchanged": exchanged(), **{name: gradients(name) for name in OBJECTIVES}}
+        found = {"exchanged": exchanged(), **{name: gradients(name) for name in CASES}}
     assert not torch.distributed.is_initialized()
     torch.save(found, folder / f"{number}.pt")
 
@@ -120,7 +125,7 @@ def ranks(tmp_path_factory) -> list[dict[str, dict[str, Tensor]]]:
     return [torch.load(folder / f"{number}.pt") for number in range(RANKS)]
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", CASES)
 def test_loss_is_that_of_the_joined_batch_on_every_rank(name, ranks):
     joined = gradients(name)
     for found in ranks:
@@ -128,13 +133,13 @@ def test_loss_is_that_of_the_joined_batch_on_every_rank(name, ranks):
             torch.testing.assert_close(found[name][loss], joined[loss], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", CASES)
 def test_gradient_at_the_inputs_is_that_of_the_joined_batch(name, ranks):
     together = torch.cat([found[name]["inputs"] for found in ranks], dim=1)
     torch.testing.assert_close(together / RANKS, gradients(name)["inputs"], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", CASES)
 def test_gradient_of_a_whole_network_is_that_of_the_joined_batch(name, ranks):
     joined = gradients(name)
     parameters = set(joined) - {"loss", "inputs", "network loss"}
@@ -150,6 +155,10 @@ def test_gradient_of_a_whole_network_is_that_of_the_joined_batch(name, ranks):
                 atol=1e-6 * largest,  # some are zero but for rounding: Barlow Twins does not feel a shift
                 msg=lambda text, parameter=parameter: f"{parameter}: {text}",
             )
+
+
+def test_negatives_by_class_are_others():
+    assert gradients(BY_CLASS)["loss"] < gradients("simclr")["loss"]
 
 
 def test_gather_and_mean(ranks):

@@ -83,6 +83,29 @@ def test_degenerate_outputs_have_finite_losses_and_gradients_of_sane_size(name, 
         assert z.grad.abs().max() < 1e4, case
 
 
+def test_nt_xent_by_class_leaves_out_the_negatives_of_the_same_class():
+    batch, temperature, classes = 6, 0.5, [0, 1, 0, 2, 1, 0]
+    outputs = torch.randn(2, batch, 5, generator=torch.Generator().manual_seed(0))
+    u = outputs.flatten(0, 1) / outputs.flatten(0, 1).norm(dim=1, keepdim=True)
+    total = 0.0
+    for i in range(2 * batch):
+        other = (i + batch) % (2 * batch)
+        score = {k: math.exp(float(u[i] @ u[k]) / temperature) for k in range(2 * batch) if k != i}
+        negatives = [k for k in score if classes[k % batch] != classes[i % batch]]
+        total -= math.log(score[other] / (score[other] + sum(score[k] for k in negatives)))
+    loss = nt_xent(outputs, temperature, torch.tensor(classes))
+    assert loss.item() == pytest.approx(total / (2 * batch), rel=1e-5)
+    each_its_own = nt_xent(outputs, temperature, torch.arange(batch))
+    assert torch.equal(each_its_own, nt_xent(outputs, temperature))
+
+
+def test_nt_xent_of_one_class_has_no_negatives_and_a_gradient_of_zero():
+    outputs = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = nt_xent(outputs, 0.2, torch.zeros(4, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0 and torch.equal(outputs.grad, torch.zeros_like(outputs))
+
+
 @pytest.mark.parametrize("temperature", [0.1, 0.2, 1.0])
 def test_nt_xent_is_the_papers_sum(temperature):
     """Equation 1 of SimCLR, term by term, in double precision."""

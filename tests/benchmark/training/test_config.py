@@ -40,6 +40,12 @@ def test_recipes_are_valid_and_survive_json(scale, objective):
         ({"vicreg": (1.0, 1.0)}, r"--vicreg \(1.0, 1.0\)"),
         ({"ema": 1.5}, "--ema 1.5"),
         ({"seed": -1}, "--seed -1"),
+        ({"schedule": "saw"}, "--schedule saw"),
+        ({"positives": "friends"}, "--positives friends: neither augmentation nor class"),
+        (
+            {"positives": "class", "objective": "supervised", "views": RUN.views[:1]},
+            "--positives: supervised shows one",
+        ),
     ],
 )
 def test_bad_values_name_the_option(change, option):
@@ -57,7 +63,8 @@ def test_with_views_changes_crop_and_flip_of_every_view():
 
 
 def test_older_runs_have_the_defaults_of_what_they_do_not_say():
-    older = {name: value for name, value in to_dict(RUN).items() if name not in ("redundancy", "vicreg", "ema")}
+    later = ("redundancy", "vicreg", "ema", "schedule", "positives")
+    older = {name: value for name, value in to_dict(RUN).items() if name not in later}
     assert from_dict(older) == RUN
 
 

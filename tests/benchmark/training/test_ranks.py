@@ -36,21 +36,25 @@ from benchmark.cli import run_rank
 run_rank()
 """
 
-# What step 3 shows every rank, saved as views{rank}.pt in the folder argv[2].
+# What step 3 shows every rank, for each kind of positives, saved as views{rank}.pt in the folder argv[2].
 VIEWS = """
 import sys
 from dataclasses import replace
 from pathlib import Path
+import numpy as np
 import torch
 from benchmark import distributed
 from benchmark.data.table import load_table
 from benchmark.recipes import RECIPES
 from benchmark.training.trainer import Trainer
 run = replace(RECIPES["small"]["simclr"], head="none", batch=8, accumulate=2, precision="fp32")
+near = (np.arange(32)[:, None] + [1, 5, 9]) % 32
 with distributed.started(torch.device("cpu")):
-    trainer = Trainer(run, load_table(Path(sys.argv[1]), "train"), torch.device("cpu"))
-    parts = [(batch.clone().unflatten(0, (2, -1)), rows) for batch, rows in trainer._parts(3)]
-    torch.save(parts, Path(sys.argv[2]) / f"views{distributed.rank()}.pt")
+    table, shown = load_table(Path(sys.argv[1]), "train"), {}
+    for kind in ("augmentation", "class", "neighbours x"):
+        trainer = Trainer(replace(run, positives=kind), table, torch.device("cpu"), neighbours=near)
+        shown[kind] = [(batch.clone().unflatten(0, (2, -1)), rows) for batch, rows in trainer._parts(3)]
+    torch.save(shown, Path(sys.argv[2]) / f"views{distributed.rank()}.pt")
 """
 
 
@@ -79,10 +83,13 @@ def test_ranks_see_the_images_that_one_process_sees(tiny, tmp_path):
         subprocess.run(command, env=environment, check=True, timeout=240)
     whole = torch.load(tmp_path / "one" / "views0.pt")
     parts = [torch.load(tmp_path / f"views{rank}.pt") for rank in range(2)]
-    for part in range(2):
-        for what, axis in ((0, 1), (1, 0)):
-            joined = torch.cat([parts[rank][part][what] for rank in range(2)], axis)
-            assert torch.equal(joined, whole[part][what])
+    for kind in ("augmentation", "class", "neighbours x"):
+        for part in range(2):
+            for what, axis in ((0, 1), (1, 0)):
+                joined = torch.cat([parts[rank][kind][part][what] for rank in range(2)], axis)
+                assert torch.equal(joined, whole[kind][part][what])
+    first, second = whole["augmentation"][0][0][1], whole["class"][0][0][1]
+    assert not torch.equal(first, second)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from benchmark.training.schedule import ema_momentum, epoch_order, learning_rate, view_rng
 
@@ -20,6 +21,38 @@ def test_learning_rate_warms_up_and_falls_as_a_cosine():
 def test_no_warm_up_and_nothing_but_warm_up():
     assert learning_rate(0, 10, 1.0, 0.0) == 1.0
     assert learning_rate(9, 10, 1.0, 1.0) == 1.0
+
+
+def test_constant_stays_at_the_peak_after_the_warm_up():
+    assert [learning_rate(step, 10, 2.0, 0.2, "constant") for step in range(10)] == [1.0] + [2.0] * 9
+    assert {learning_rate(step, 10, 1e-4, 0.0, "constant") for step in range(10)} == {1e-4}
+
+
+def test_step_falls_to_a_tenth_after_each_third():
+    """As torch's ImageNet example has it: after 30 and 60 of 90 epochs."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    theirs = torch.optim.lr_scheduler.StepLR(optimizer, step_size=30, gamma=0.1)
+    for step in range(90):
+        assert learning_rate(step, 90, 0.1, 0.0, "step") == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+    assert learning_rate(0, 90, 0.1, 0.1, "step") == pytest.approx(0.1 / 9)
+
+
+@pytest.mark.parametrize(("epochs", "peak_epoch"), [(16, 2), (100, 2), (5, 1)])
+def test_cyclic_is_ffcvs_triangle(epochs, peak_epoch):
+    """Its lines run from (0, 1e-4) to (peak_epoch, 1) to (epochs, 0), in epochs and shares of the peak."""
+    per_epoch = 7
+    steps = epochs * per_epoch
+    ours = [learning_rate(step, steps, 1.7, peak_epoch / epochs, "cyclic") for step in range(steps)]
+    corners = [0, peak_epoch, epochs], [1.7e-4, 1.7, 0]
+    assert ours == pytest.approx(np.interp(np.arange(steps) / per_epoch, *corners))
+    assert 0 < ours[-1] < ours[-2]
+
+
+def test_cyclic_without_rise_or_without_fall():
+    assert learning_rate(0, 10, 1.0, 0.0, "cyclic") == 1.0
+    assert learning_rate(9, 10, 1.0, 1.0, "cyclic") == pytest.approx(0.9, rel=1e-4)
 
 
 def test_teachers_momentum_rises_from_the_base_to_one():
