@@ -217,7 +217,7 @@ def common_size(records: list[Record]) -> tuple[int, int]:
 
 def class_folders(root: Path, base: Path) -> list[Record]:
     """The images in root/CLASS/**, sorted by class and name. Their ids are paths below `base`."""
-    paths = sorted(path for folder in root.iterdir() if _is_class(folder) for path in image_files(folder))
+    paths = sorted(path for folder in root.iterdir() if is_class_folder(folder) for path in image_files(folder))
     return [
         Record(
             where=str(path),
@@ -232,7 +232,8 @@ def class_folders(root: Path, base: Path) -> list[Record]:
     ]
 
 
-def _is_class(folder: Path) -> bool:
+def is_class_folder(folder: Path) -> bool:
+    """Whether it is a folder, and not a hidden one."""
     return not folder.name.startswith(".") and folder.is_dir()
 
 

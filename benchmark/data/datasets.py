@@ -2,16 +2,28 @@
 
 from pathlib import Path
 
-from benchmark.data.cifar10 import Cifar10
 from benchmark.data.dataset import Dataset, Photographs
-from benchmark.data.fashion_mnist import FashionMnist
 from benchmark.data.folders import ImageFolder, is_folder
+from benchmark.data.published.cifar10 import Cifar10
+from benchmark.data.published.clevr import Clevr
+from benchmark.data.published.eurosat import EuroSat
+from benchmark.data.published.fashion_mnist import FashionMnist
+from benchmark.data.published.imagenet import ImageNet
+from benchmark.data.published.imagenet_c import ImageNetC
+from benchmark.data.published.places205 import Places205
+from benchmark.data.published.webshards import WebShards
 from benchmark.data.shards import Gr3dShards
 from benchmark.errors import UserError
 
 KINDS: dict[str, type[Photographs]] = {
     "cifar10": Cifar10,
+    "clevr": Clevr,
+    "eurosat": EuroSat,
     "fashion-mnist": FashionMnist,
+    "imagenet": ImageNet,
+    "imagenet-c": ImageNetC,
+    "imagenet-wds": WebShards,
+    "places205": Places205,
 }
 
 
@@ -28,7 +40,7 @@ def open_dataset(text: str | Path) -> Dataset:
         return KINDS[kind](_path_of(kind, rest), text)
     path = Path(text)
     if colon and not path.exists() and "/" not in kind:
-        raise UserError(f"{text}: no kind of dataset '{kind}'; known are {', '.join(sorted(KINDS))}", exit_code=2)
+        raise UserError(f"{text}: no kind of dataset '{kind}'; known are {', '.join(KINDS)}", exit_code=2)
     if not path.is_dir():
         raise UserError(f"{text}: no such folder; render a dataset there first (gr3d render --out {text})")
     if (path / "dataset.json").is_file():
@@ -37,7 +49,7 @@ def open_dataset(text: str | Path) -> Dataset:
         return ImageFolder(path, text)
     raise UserError(
         f"{text}: not a gr3d dataset (it has no dataset.json), nor images as {text}/SPLIT/CATEGORY/NAME.jpg "
-        f"with splits like train and val; other datasets are named KIND:{text}, KIND one of {', '.join(sorted(KINDS))}"
+        f"with splits like train and val; other datasets are named KIND:{text}, KIND one of {', '.join(KINDS)}"
     )
 
 

@@ -5,7 +5,8 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -79,22 +80,30 @@ def decode_all(rows: Iterable[tuple[int, Record]], images: np.ndarray, square: b
         raise faults[0]
 
 
-def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """work(item) for every item, in their order, carried out on as many threads as this process has cores (PIL's
-    decoders let other threads run). Takes from `items` only a little ahead of what is done; what `work` raises ends it.
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def side_by_side(
+    work: Callable[[Item], Result], items: Iterable[Item], pool: Executor | None = None
+) -> Iterator[Result]:
+    """work(item) for every item, in their order, carried out by `pool`; without one, on as many threads as this process
+    has cores (PIL's decoders let other threads run). Takes from `items` only a little ahead of what is done; what
+    `work` raises ends it.
     """
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    try:
+    with nullcontext(pool) if pool else ThreadPoolExecutor(cores(), thread_name_prefix="decode") as workers:
         waiting = deque()
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * threads:
+        try:
+            for item in items:
+                waiting.append(workers.submit(work, item))
+                if len(waiting) > 2 * cores():
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _pieces(rows: Iterable[tuple[int, Record]]) -> Iterator[list[tuple[int, Record]]]:

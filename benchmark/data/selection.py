@@ -3,13 +3,14 @@
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.decode import Record
+from benchmark.data.published.text import read_lines
 from benchmark.errors import UserError
 
 OOD_SPLITS = 6  # of other classes: Figure 3b of the paper
@@ -49,6 +50,12 @@ class Choice:
         given = [f"--{name.replace('_', '-')}" for name in ("list", "share", "per_class") if getattr(self, name)]
         if len(given) > 1:
             raise UserError(f"{' and '.join(given)}: give one of them", exit_code=2)
+
+    def described(self) -> dict:
+        """As JSON values, without what was not chosen; a list by its file's name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {"splits": self.splits and list(self.splits), "list": self.list and self.list.name}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def choose(dataset: Dataset, choice: Choice) -> tuple[Chosen, tuple[tuple[str, ...], ...]]:
@@ -133,18 +140,6 @@ def _listed(records: list[Record], dataset: Dataset, path: Path) -> list[Record]
         raise UserError(f"--list {path}: {absent[0]} {why} ({len(absent)} of its {len(names)} lines fit none)")
     wanted = {id(record) for record in found}
     return [record for record in records if id(record) in wanted]
-
-
-def read_lines(path: Path, limit: int = 1 << 28) -> list[str]:
-    """Lines of a text file of at most `limit` bytes. UserError for any other."""
-    try:
-        if path.stat().st_size > limit:
-            raise UserError(f"{path}: {path.stat().st_size} bytes, the limit is {limit}")
-        return path.read_text().splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is no text ({error})") from error
 
 
 def _by_classes(chosen: Chosen, dataset: Dataset, choice: Choice) -> tuple[Chosen, tuple[tuple[str, ...], ...]]:

@@ -4,10 +4,14 @@ import hashlib
 import io
 import json
 import tarfile
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
+from benchmark.data.corruptions import SMALLEST, corrupted
 from benchmark.data.decode import (
     IMAGE_FORMATS,
     Record,
@@ -25,27 +29,33 @@ from benchmark.files import write_atomically
 QUALITY = 95  # of JPEGs that are encoded again, without reduced colours
 
 
-def write_shard(path: Path, split: str, records: list[Record], format: str, side: int | None) -> dict:
-    """Write the records as a shard, aside and then renamed; return its entry in checksums.json.
+@dataclass(frozen=True)
+class Treatment:
+    """How images become files: of `format` ("jpg" or "png"); with `side`, the middle square scaled to side x side; with
+    `corruption`, corrupted at `severity` (corruptions.py)."""
+
+    format: str
+    side: int | None = None
+    corruption: str = ""
+    severity: int = 0
+
+
+def write_shard(path: Path, split: str, records: list[Record], treatment: Treatment, pool: Executor | None) -> dict:
+    """Write the records as a shard, aside and then renamed; return its entry in checksums.json. pool: who encodes.
 
     The entry: sha256, bytes, samples; size: the images' [height, width] if they have one; shortest: their shortest
     side; left_out: index -> why, of images that cannot be decoded.
     """
 
-    def work(record: Record) -> tuple[bytes, tuple[int, int]] | UserError:
-        try:
-            return encoded(record, format, side)
-        except UserError as error:
-            return error
-
+    work = partial(_encoded, treatment=treatment)
     file, sizes, left_out = io.BytesIO(), set(), {}
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for record, result in zip(records, side_by_side(work, records), strict=True):
-            if isinstance(result, UserError):
-                left_out[str(record.index)] = str(result)
+        for record, result in zip(records, side_by_side(work, records, pool), strict=True):
+            if isinstance(result, str):
+                left_out[str(record.index)] = result
                 continue
             sizes.add(result[1])
-            for ending, content in ((format, result[0]), ("json", _labels(record, split))):
+            for ending, content in ((treatment.format, result[0]), ("json", _labels(record, split))):
                 info = tarfile.TarInfo(f"{record.index:09d}.{ending}")  # mtime, uid and gid are 0, no names
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
@@ -61,23 +71,35 @@ def write_shard(path: Path, split: str, records: list[Record], format: str, side
     }
 
 
-def encoded(record: Record, format: str, side: int | None) -> tuple[bytes, tuple[int, int]]:
-    """The image as a file of `format` ("jpg" or "png"), and its (height, width).
+def _encoded(record: Record, treatment: Treatment) -> tuple[bytes, tuple[int, int]] | str:
+    """`encoded`, or why it cannot be."""
+    try:
+        return encoded(record, treatment)
+    except UserError as error:
+        return str(error)
 
-    It is decoded whole in any case; without `side` the file stays as it is, if it is one of that format. UserError for
-    an image that cannot be decoded.
+
+def encoded(record: Record, treatment: Treatment) -> tuple[bytes, tuple[int, int]]:
+    """The image as a file, and its (height, width).
+
+    It is decoded whole in any case; a file that is already as it should be stays as it is. UserError for an image that
+    cannot be decoded.
     """
     with opened(record) as image:
-        if side is None and image.format == IMAGE_FORMATS[format]:
+        if treatment == Treatment(treatment.format) and image.format == IMAGE_FORMATS[treatment.format]:
             try:
                 image.load()
             except Exception as error:
                 raise undecodable(record, error) from error
             if len(content := image_bytes(record)) <= LARGEST_MEMBER:
                 return content, (image.height, image.width)
-        array = to_pixels(image, record, side)
+        array = to_pixels(image, record, treatment.side)
+    if treatment.corruption:
+        if min(array.shape[:2]) < SMALLEST:
+            raise UserError(f"{record.where}: {array.shape[1]} x {array.shape[0]} pixels are too few to corrupt")
+        array = corrupted(array, treatment.corruption, treatment.severity, record.index, record.object_id)
     file = io.BytesIO()
-    if format == "jpg":
+    if treatment.format == "jpg":
         Image.fromarray(array).save(file, "JPEG", quality=QUALITY, subsampling=0)
     else:
         Image.fromarray(array).save(file, "PNG")

@@ -23,6 +23,7 @@ _PADDING = 1 << 16  # bytes: more than any tar has after that
 class Member:
     """A file inside a tar: `size` bytes from `offset` on."""
 
+    name: str
     tar: Path
     offset: int
     size: int
@@ -73,7 +74,7 @@ def _members(tar: Path, advice: str) -> Iterator[tuple[str, Member]]:
                     f"{tar}: {info.name} is {'sparse' if info.issparse() else f'{info.size} bytes large'}, "
                     f"no image or label of up to {LARGEST_MEMBER} bytes"
                 )
-            yield info.name, Member(tar, info.offset_data, info.size)
+            yield info.name, Member(info.name, tar, info.offset_data, info.size)
         # tarfile takes a broken header for the end of the tar.
         archive.fileobj.seek(archive.offset)
         if any(archive.fileobj.read(_PADDING)):

@@ -20,7 +20,7 @@ from benchmark.data.pack import pack
 from benchmark.data.selection import class_groups
 from benchmark.data.table import PlainTable, read_dataset_info, shards_of
 from benchmark.errors import UserError
-from tests.benchmark.data import published
+from tests.benchmark.data import making
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def photos(tmp_path) -> Path:
         for number, name in enumerate(("cat", "dog", "eel")):
             for row in range(count):
                 path = tmp_path / "photos" / split / name / f"{split}-{name}-{row}.jpg"
-                published.photograph(path, 30 + row, 40, seed=100 * number + row)
+                making.photograph(path, 30 + row, 40, seed=100 * number + row)
     return tmp_path / "photos"
 
 
@@ -81,7 +81,7 @@ def test_side_scales_as_loading_does(photos, tmp_path):
 
 
 def test_arrays_lose_nothing(tmp_path):
-    data = f"cifar10:{published.cifar10_python(tmp_path)}"
+    data = f"cifar10:{making.cifar10_python(tmp_path)}"
     pack(data, tmp_path / "out")
     for split in ("train", "val"):
         same_table(tmp_path / "out", data, split)
@@ -97,8 +97,8 @@ def test_renders_keep_their_latents(tmp_path, write_dataset):
 
 
 def test_formats_that_differ_become_png(photos, tmp_path):
-    published.photograph(photos / "train" / "cat" / "a.png", 20, 20, format="PNG")
-    published.photograph(photos / "train" / "cat" / "b.jpg", 20, 20, format="PNG")  # as one of ImageNet's
+    making.photograph(photos / "train" / "cat" / "a.png", 20, 20, format="PNG")
+    making.photograph(photos / "train" / "cat" / "b.jpg", 20, 20, format="PNG")  # as one of ImageNet's
     pack(photos, tmp_path / "out")
     assert read_dataset_info(tmp_path / "out")["spec"]["format"] == "png"
     for split in ("train", "val"):
@@ -181,7 +181,7 @@ def test_lists_of_images(photos, tmp_path):
     (tmp_path / "list.txt").write_text("\n".join([*names, "n01440764_10026.JPEG", "other.JPEG"]))
     with pytest.raises(UserError, match=r"n01440764_10026\.JPEG is no image of split 'train' .*\(2 of its 5 lines"):
         pack(photos, tmp_path / "no", list=tmp_path / "list.txt")
-    published.photograph(photos / "train" / "cat" / "train-dog-0.jpg")
+    making.photograph(photos / "train" / "cat" / "train-dog-0.jpg")
     (tmp_path / "list.txt").write_text("train-dog-0.jpg")
     with pytest.raises(UserError, match="stands for several images"):
         pack(photos, tmp_path / "no", list=tmp_path / "list.txt")
@@ -190,7 +190,7 @@ def test_lists_of_images(photos, tmp_path):
 
 
 def test_random_classes_and_six_times_as_many_others(tmp_path):
-    data = f"cifar10:{published.cifar10_binary(tmp_path)}"
+    data = f"cifar10:{making.cifar10_binary(tmp_path)}"
     pack(data, tmp_path / "out", classes=4)
     dataset = open_dataset(tmp_path / "out")
     assert dataset.splits == ("train", "val", *(s for k in range(1, 7) for s in (f"ood{k}_train", f"ood{k}")))

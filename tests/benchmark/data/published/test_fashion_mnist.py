@@ -9,15 +9,15 @@ import torchvision
 
 from benchmark.data import load_table
 from benchmark.data.datasets import open_dataset
-from benchmark.data.fashion_mnist import FashionMnist, read_idx
+from benchmark.data.published.fashion_mnist import FashionMnist, read_idx
 from benchmark.errors import UserError
-from tests.benchmark.data import published
+from tests.benchmark.data import making
 from tests.needs import needs_fashion_mnist
 
 
 @pytest.mark.parametrize("ending", [".gz", ""])
 def test_as_torchvision_reads_it(tmp_path, ending):
-    folder = published.fashion_mnist(tmp_path / "FashionMNIST" / "raw", ending=ending)
+    folder = making.fashion_mnist(tmp_path / "FashionMNIST" / "raw", ending=ending)
     for split, count in (("train", 20), ("val", 10)):
         table = load_table(f"fashion-mnist:{folder}", split)
         assert table.images.shape == (count, 3, 28, 28)
@@ -37,12 +37,12 @@ def test_the_one_of_debian():
 
 
 def test_faults_are_named(tmp_path):
-    folder = published.fashion_mnist(tmp_path / "data")
+    folder = making.fashion_mnist(tmp_path / "data")
     labels = folder / "train-labels-idx1-ubyte.gz"
-    published.write_idx(labels, np.arange(19, dtype=np.uint8) % 10)
+    making.write_idx(labels, np.arange(19, dtype=np.uint8) % 10)
     with pytest.raises(UserError, match="19 labels for the 20 images of train-images"):
         load_table(f"fashion-mnist:{folder}", "train")
-    published.write_idx(labels, np.full(20, 10, dtype=np.uint8))
+    making.write_idx(labels, np.full(20, 10, dtype=np.uint8))
     with pytest.raises(UserError, match="label 10; there are 10 classes"):
         load_table(f"fashion-mnist:{folder}", "train")
     labels.unlink()
@@ -64,7 +64,7 @@ BAD = {
     "other type": (gzip.compress(b"\0\0\x0d\x03" + bytes(12)), "no IDX file of unsigned bytes in 3 dimensions"),
     "labels": (gzip.compress(idx(4, content=bytes(4))), "no IDX file of unsigned bytes in 3 dimensions"),
     "not gzip": (b"not gzip", "cannot be read"),
-    "cut gzip": (gzip.compress(idx(2, 64, 64, content=published.images(1, 8192).tobytes()))[:4000], "cannot be read"),
+    "cut gzip": (gzip.compress(idx(2, 64, 64, content=making.images(1, 8192).tobytes()))[:4000], "cannot be read"),
     "empty": (b"", "no IDX file"),
 }
 

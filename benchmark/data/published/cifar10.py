@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmark.data.dataset import Photographs, array_records
 from benchmark.data.decode import Record
-from benchmark.data.pickles import load_plain
+from benchmark.data.published.pickles import load_plain
 from benchmark.errors import UserError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -12,7 +12,7 @@ import torchvision
 from benchmark.data import load_table
 from benchmark.data.datasets import open_dataset
 from benchmark.errors import UserError
-from tests.benchmark.data import published
+from tests.benchmark.data import making
 
 
 def theirs(folder: Path, train: bool, monkeypatch) -> torchvision.datasets.CIFAR10:
@@ -22,10 +22,10 @@ def theirs(folder: Path, train: bool, monkeypatch) -> torchvision.datasets.CIFAR
 
 
 @pytest.mark.parametrize(
-    "dump", [published.python2_pickle, *map(published.python3_pickle, (2, 4, 5))], ids=["python2", "2", "4", "5"]
+    "dump", [making.python2_pickle, *map(making.python3_pickle, (2, 4, 5))], ids=["python2", "2", "4", "5"]
 )
 def test_python_version_as_torchvision_reads_it(tmp_path, monkeypatch, dump):
-    folder = published.cifar10_python(tmp_path, dump=dump)
+    folder = making.cifar10_python(tmp_path, dump=dump)
     for split, count in (("train", 50), ("val", 10)):
         table, expected = load_table(f"cifar10:{folder}", split), theirs(folder, split == "train", monkeypatch)
         assert table.images.shape == (count, 3, 32, 32)
@@ -35,13 +35,13 @@ def test_python_version_as_torchvision_reads_it(tmp_path, monkeypatch, dump):
 
 
 def test_both_versions_hold_the_same(tmp_path):
-    python = load_table(f"cifar10:{published.cifar10_python(tmp_path / 'py')}/cifar-10-batches-py", "train")
-    binary = load_table(f"cifar10:{published.cifar10_binary(tmp_path / 'bin')}", "train")
+    python = load_table(f"cifar10:{making.cifar10_python(tmp_path / 'py')}/cifar-10-batches-py", "train")
+    binary = load_table(f"cifar10:{making.cifar10_binary(tmp_path / 'bin')}", "train")
     assert np.array_equal(python.images, binary.images)
     assert python.categories == binary.categories
     dataset = open_dataset(f"cifar10:{tmp_path / 'bin'}")
     assert dataset.splits == ("train", "val")
-    assert dataset.classes == tuple(sorted(name.decode() for name in published.NAMES))
+    assert dataset.classes == tuple(sorted(name.decode() for name in making.NAMES))
     assert dataset.spec == {"layout": "CIFAR-10", "images": {"train": 50, "val": 10}}
 
 
@@ -65,14 +65,14 @@ HOSTILE = {
     "extension": lambda path: b"\x82\x01.",
     "array of objects": lambda path: pickle.dumps({b"data": np.array([{}]), b"labels": []}, 2),
     "array without content": lambda path: b"\x80\x02}U\x04datacnumpy.core.multiarray\n_reconstruct\n)Rs.",
-    "cut": lambda path: published.python2_pickle({b"data": published.images(2, 3072), b"labels": [0, 1]})[:-2000],
+    "cut": lambda path: making.python2_pickle({b"data": making.images(2, 3072), b"labels": [0, 1]})[:-2000],
     "empty": lambda path: b"",
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_pickle_runs_nothing(tmp_path, name):
-    folder, done = published.cifar10_python(tmp_path / "data"), tmp_path / "done"
+    folder, done = making.cifar10_python(tmp_path / "data"), tmp_path / "done"
     (folder / "cifar-10-batches-py" / "data_batch_3").write_bytes(HOSTILE[name](done))
     with pytest.raises(UserError, match="data_batch_3: not the plain pickle it should be") as caught:
         load_table(f"cifar10:{folder}", "train")
@@ -83,24 +83,24 @@ def test_a_hostile_pickle_runs_nothing(tmp_path, name):
 WRONG = {
     "no dict": ([1], "holds no dict"),
     "no data": ({b"labels": [1]}, "'data' are not rows of 3072 bytes"),
-    "other data": ({b"data": published.images(2, 100), b"labels": [1, 2]}, "'data' are not rows of 3072 bytes"),
-    "no labels": ({b"data": published.images(2, 3072)}, "'labels' are no list of numbers"),
-    "fewer labels": ({b"data": published.images(2, 3072), b"labels": [1]}, "1 labels for 2 images"),
-    "label beyond": ({b"data": published.images(2, 3072), b"labels": [1, 10]}, "a label beyond the 10 classes"),
+    "other data": ({b"data": making.images(2, 100), b"labels": [1, 2]}, "'data' are not rows of 3072 bytes"),
+    "no labels": ({b"data": making.images(2, 3072)}, "'labels' are no list of numbers"),
+    "fewer labels": ({b"data": making.images(2, 3072), b"labels": [1]}, "1 labels for 2 images"),
+    "label beyond": ({b"data": making.images(2, 3072), b"labels": [1, 10]}, "a label beyond the 10 classes"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_no_batch_is_said(tmp_path, name):
     batch, message = WRONG[name]
-    folder = published.cifar10_python(tmp_path)
+    folder = making.cifar10_python(tmp_path)
     (folder / "cifar-10-batches-py" / "test_batch").write_bytes(pickle.dumps(batch, 2))
     with pytest.raises(UserError, match=f"test_batch: .*{message}"):
         load_table(f"cifar10:{folder}", "val")
 
 
 def test_missing_and_truncated_files(tmp_path):
-    folder = published.cifar10_binary(tmp_path)
+    folder = making.cifar10_binary(tmp_path)
     path = folder / "cifar-10-batches-bin" / "data_batch_2.bin"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"data_batch_2\.bin: truncated"):
