@@ -202,17 +202,30 @@ def decode_jpeg(image: bytes) -> tuple[int, int]:
     help="K random classes as train and val; six times K others as ood1_train, ood1, ... (Figure 3b).",
 )
 @click.option("--limit", type=int, help="Images of every split, at most; the classes in equal parts.")
+@click.option(
+    "--corrupt",
+    metavar="NAMES",
+    help="Corruptions of ImageNet-C to draw on split `val`, separated by commas, or `all`; each becomes a split.",
+)
+@click.option("--severity", default="1,2,3,4,5", show_default=True, metavar="NUMBERS", help="Of the corruptions.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--shard-size", type=int, default=1000, show_default=True, help="Images in a shard.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def pack(data: str, out: Path, splits: str | None, as_json: bool, **options: object) -> None:
+def pack(
+    data: str, out: Path, splits: str | None, corrupt: str | None, severity: str, as_json: bool, **options: object
+) -> None:
     """Turn a dataset into shards, each image decoded once. The same command resumes.
 
     DATASET is a folder of images SPLIT/CLASS/*.jpg, shards of gr3d, or KIND:PATH (docs/data.md). Images that cannot be
     decoded are left out and named; the exit code is then 1.
     """
+    from benchmark.data.corruptions import CORRUPTIONS
     from benchmark.data.pack import pack as pack_all
 
+    if not all(number.isdecimal() for number in severity.split(",")):
+        raise UserError(f"--severity {severity}: give numbers from 1 to 5, separated by commas", exit_code=2)
+    options["severities"] = tuple(map(int, severity.split(",")))
+    options["corrupt"] = CORRUPTIONS if corrupt == "all" else tuple(corrupt.split(",")) if corrupt else ()
     report = pack_all(data, out, splits=tuple(splits.split(",")) if splits else None, **options)
     click.echo(json.dumps(asdict(report)) if as_json else "\n".join(report.lines()))
     sys.exit(1 if report.left_out else 0)

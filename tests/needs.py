@@ -39,3 +39,4 @@ needs_assimp = pytest.mark.skipif(not Path("/usr/share/assimp").exists(), reason
 needs_fashion_mnist = pytest.mark.skipif(
     not Path("/usr/share/datasets/fashion-mnist").exists(), reason="dataset-fashion-mnist is not installed"
 )
+needs_foolbox = pytest.mark.skipif(importlib.util.find_spec("foolbox") is None, reason="foolbox is not installed")
