@@ -89,6 +89,8 @@ def verify(
     --repair brings broken shards back to their recorded bytes. --rerender K proves K images by drawing them from
     scratch. Both need the objects, and the Blender, that the dataset was drawn with.
     """
+    if is_packed(data):
+        verify_packed(data, as_json, repair or rerender)
     from renderer import repair as again
     from renderer import verify as check
 
@@ -123,6 +125,30 @@ def verify(
     else:
         click.echo("\n".join(verify_lines(data, left, mended, rerender, differing, notes)))
     sys.exit(1 if left or differing else 0)
+
+
+def is_packed(data: Path) -> bool:
+    """Whether gr3d pack made it. Read here, so that renders are verified without loading torch."""
+    try:
+        return json.loads((data / "dataset.json").read_text())["spec"]["layout"] == "packed"
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def verify_packed(data: Path, as_json: bool, mend: object) -> None:
+    """Check a packed dataset, say what is wrong, and end."""
+    from benchmark.data.verify import faults
+
+    if mend:
+        raise UserError(
+            f"{data}: was packed, not rendered; delete a broken shard and run the same gr3d pack command again", 2
+        )
+    found = faults(data)
+    if as_json:
+        click.echo(json.dumps({"data": str(data), "faults": found}))
+    else:
+        click.echo("\n".join(found or [f"{data}: every shard is whole and right"]))
+    sys.exit(1 if found else 0)
 
 
 def verify_lines(

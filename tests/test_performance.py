@@ -9,6 +9,8 @@ from types import ModuleType
 import pytest
 import torch
 
+from tests.needs import needs_foolbox
+
 SCRIPTS = Path(__file__).parent / "performance"
 CPU = torch.device("cpu")
 
@@ -77,3 +79,19 @@ def test_online_speed_times_every_part():
         script.network.pooled = pooled
     assert all(value > 0 for value in seconds.values())
     assert seconds["judging"] < seconds["solving and judging"]
+
+
+@pytest.mark.slow
+@needs_foolbox
+def test_decode_speed_compares_decoding_once_and_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    script = load("decode_speed")
+    data = str(script.photographs(tmp_path / "photos", 16))
+    table, numbers = script.decoded_once(data, side=32, batch=4)
+    assert table.images.shape == (16, 3, 32, 32) and table.place == "mmap"
+    run = script.replace(script.RECIPES["small"]["simclr"], batch=4, head="none", precision="fp32")
+    records = list(script.open_dataset(data).source("train").records())
+    rates = script.beside_training(run, table, records, CPU, threads=1, rounds=1, steps=1)
+    assert numbers["images"] == 16 and all(value > 0 for value in rates.values())
+    again = [script.Decoding(records, 32)[row] for row in range(16)]
+    assert torch.equal(torch.stack(again), table.images)

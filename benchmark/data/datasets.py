@@ -1,9 +1,10 @@
 """DATASET as users write it: a folder, or KIND:PATH. A new kind is one class and one line here."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from benchmark.data.dataset import Dataset, Photographs
-from benchmark.data.folders import ImageFolder, is_folder
+from benchmark.data.folders import ImageFolder, Unsplit, is_folder
 from benchmark.data.published.cifar10 import Cifar10
 from benchmark.data.published.clevr import Clevr
 from benchmark.data.published.eurosat import EuroSat
@@ -24,6 +25,7 @@ KINDS: dict[str, type[Photographs]] = {
     "imagenet-c": ImageNetC,
     "imagenet-wds": WebShards,
     "places205": Places205,
+    "folder": Unsplit,  # last, as its files are the least particular
 }
 
 
@@ -49,8 +51,16 @@ def open_dataset(text: str | Path) -> Dataset:
         return ImageFolder(path, text)
     raise UserError(
         f"{text}: not a gr3d dataset (it has no dataset.json), nor images as {text}/SPLIT/CATEGORY/NAME.jpg "
-        f"with splits like train and val; other datasets are named KIND:{text}, KIND one of {', '.join(KINDS)}"
+        f"with splits like train and val; {_hint(path, text)}"
     )
+
+
+def _hint(path: Path, text: str) -> str:
+    """How to name what is in the folder, as far as its files tell."""
+    for kind, dataset in KINDS.items():
+        with suppress(UserError):
+            return f"if these are the files of {dataset(path, text).name}, give {kind}:{text}"
+    return f"other datasets are named KIND:{text}, KIND one of {', '.join(KINDS)}"
 
 
 def _path_of(kind: str, rest: str) -> Path:

@@ -1,5 +1,8 @@
-"""Plain image folders: DATA/SPLIT/CATEGORY/**/*.jpg (.jpeg, .png, .webp), each split as torchvision's ImageFolder."""
+"""Plain image folders: DATA/SPLIT/CATEGORY/**/*.jpg (.jpeg, .png, .webp), each split as torchvision's ImageFolder; or
+without splits."""
 
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.data.dataset import Photographs, class_folders
@@ -22,6 +25,36 @@ class ImageFolder(Photographs):
 
     def _records(self, split: str) -> list[Record]:
         return class_folders(self.path / split, self.path)
+
+
+class Unsplit(Photographs):
+    """Images in one folder a class, without splits. One in five of each class is `val`, the others are `train`: the
+    images of a class sorted by the CRC-32 of their file names, every fifth from the first on."""
+
+    name = "a folder of classes"
+    layout = "CLASS/NAME.jpg (.jpeg, .png, .webp), at least two images a class"
+    origin = "your own images"
+
+    def _root(self) -> Path:
+        """The folder that holds those of the classes."""
+        return self.path
+
+    def _splits(self) -> list[str]:
+        found = any(path.suffix[1:].lower() in IMAGE_FORMATS for path in self._root().glob("*/*"))
+        return ["train", "val"] if found else []
+
+    def _records(self, split: str) -> list[Record]:
+        records = class_folders(self._root(), self._root())
+        judging = {record.object_id for record in _every_fifth(records)}
+        return [record for record in records if (record.object_id in judging) == (split == "val")]
+
+
+def _every_fifth(records: list[Record]) -> Iterator[Record]:
+    classes: dict[str, list[Record]] = {}
+    for record in records:
+        classes.setdefault(record.category, []).append(record)
+    for members in classes.values():
+        yield from sorted(members, key=lambda record: (zlib.crc32(record.image.name.encode()), record.object_id))[::5]
 
 
 def is_folder(data: Path) -> bool:

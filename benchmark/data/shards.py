@@ -96,18 +96,18 @@ class Shards:
 
     def identity(self) -> list:
         """[name, sha256] of every shard: as checksums.json lists it where the size agrees, else computed."""
-        listed = _checksums(self.data)
+        listed = checksums(self.data)
         trusted = {
             path.name: listed[path.name]["sha256"]
             for path in self.paths
             if path.name in listed and listed[path.name].get("bytes") == path.stat().st_size
         }
-        return [[path.name, trusted.get(path.name) or _sha256(path)] for path in self.paths]
+        return [[path.name, trusted.get(path.name) or sha256(path)] for path in self.paths]
 
     def verify(self) -> None:
         """UserError for a shard whose bytes are not those that checksums.json lists."""
         for (name, said), path in zip(self.identity(), self.paths, strict=True):
-            if _sha256(path) != said:
+            if sha256(path) != said:
                 raise UserError(f"{path}: {name} is not as checksums.json lists it; run gr3d verify {self.data}")
 
 
@@ -139,9 +139,7 @@ def shards_of(data: Path, split: str) -> list[Path]:
     present = _present(data)
     for name in _listed(data):
         if _split(name) == split and name not in present:
-            raise UserError(
-                f"{data / name}: missing, though checksums.json lists it; run the same gr3d render command again"
-            )
+            raise UserError(f"{data / name}: missing, though checksums.json lists it; run the same gr3d command again")
     chosen = [data / name for name in present if _split(name) == split]
     if not chosen:
         raise UserError(
@@ -165,10 +163,10 @@ def _split(name: str) -> str:
 
 def _listed(data: Path) -> dict[str, int]:
     """Shard -> number of images as checksums.json has it; empty without that file. UserError when it is damaged."""
-    return {name: entry["samples"] for name, entry in _checksums(data).items()}
+    return {name: entry["samples"] for name, entry in checksums(data).items()}
 
 
-def _checksums(data: Path) -> dict[str, dict]:
+def checksums(data: Path) -> dict[str, dict]:
     """Shard -> {samples, ...}, the content of checksums.json; empty without that file. UserError when it is damaged."""
     path = data / "checksums.json"
     try:
@@ -181,13 +179,13 @@ def _checksums(data: Path) -> dict[str, dict]:
         raise UserError(f"{path}: damaged ({first_line(error)}); run gr3d verify {data}") from error
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_shard(shard: Path, has_latents: bool) -> Iterator[Record]:
-    for sample in tars.samples(shard, f"run gr3d verify {shard.parent} and render again"):
+    for sample in tars.samples(shard, f"run gr3d verify {shard.parent} and make it again"):
         yield _parse(sample, f"{shard}, sample {sample['__key__']}", has_latents)
 
 

@@ -9,9 +9,11 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from benchmark.data import load_table
+from benchmark.data.datasets import open_dataset
 from benchmark.data.table import count_images, read_dataset_info, shards_of, splits
 from benchmark.errors import UserError
 from benchmark.probes.targets import target_columns
+from tests.benchmark.data import making
 
 
 def picture(path: Path, width: int = 32, height: int = 32, seed: int = 0) -> None:
@@ -90,6 +92,26 @@ def test_faults_are_named(data, tmp_path):
     picture(flat / "cat" / "1.png")
     with pytest.raises(UserError, match=r"nor images as .*flat/SPLIT/CATEGORY/NAME\.jpg"):
         load_table(flat, "train")
+
+
+def test_a_folder_of_classes_without_splits(tmp_path):
+    for name in ("cat", "dog"):
+        for number in range(10):
+            picture(tmp_path / name / f"{number}.png", seed=number)
+    with pytest.raises(UserError, match=r"if these are the files of a folder of classes, give folder:/"):
+        load_table(tmp_path, "train")
+    train, val = (load_table(f"folder:{tmp_path}", split) for split in ("train", "val"))
+    assert (len(train), len(val)) == (16, 4) and not set(train.object_ids) & set(val.object_ids)
+    assert sorted(val.categories) == ["cat", "cat", "dog", "dog"]
+    picture(tmp_path / "eel" / "1.png")
+    with pytest.raises(UserError, match="split 'train' has no image of class 'eel', split 'val' has"):
+        _ = open_dataset(f"folder:{tmp_path}").classes
+
+
+def test_other_files_are_recognised(tmp_path):
+    making.cifar10_binary(tmp_path)
+    with pytest.raises(UserError, match=rf"if these are the files of CIFAR-10, give cifar10:{tmp_path}"):
+        open_dataset(tmp_path)
 
 
 def test_a_change_of_one_image_is_noticed_by_the_cache(data, monkeypatch, tmp_path_factory):

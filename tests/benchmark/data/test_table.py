@@ -67,7 +67,7 @@ def test_listed_shard_that_is_missing(data):
     assert len(load_table(data, "train"))
     assert splits(data) == ["train", "val"]
     (data / "train-000001.tar").unlink()
-    with pytest.raises(UserError, match=r"train-000001\.tar: missing, .* run the same gr3d render command again"):
+    with pytest.raises(UserError, match=r"train-000001\.tar: missing, .* run the same gr3d command again"):
         load_table(data, "train")
     with pytest.raises(UserError, match=r"val-000000\.tar: missing"):
         load_table(data, "val")
