@@ -21,7 +21,7 @@ DRAWS = 2000
 SEED = 0
 LEVEL = 0.95
 
-_TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 _AT_ONCE = 2**22  # weights (draws x objects) in memory together
 # A draw of very few images may hold practically one latent: its variance is then no unit, and the split's serves.
 _LEAST_VARIANCE = 1e-6
@@ -53,13 +53,13 @@ def object_sums(object_ids: Sequence[str], targets: Tensor) -> ObjectSums:
     centred = targets - targets.mean(dim=0)
     return ObjectSums(
         index,
-        _per_object(index, torch.ones(len(targets), 1, dtype=torch.float64))[:, 0],
-        _per_object(index, centred),
-        _per_object(index, centred.square()),
+        per_object(index, torch.ones(len(targets), 1, dtype=torch.float64))[:, 0],
+        per_object(index, centred),
+        per_object(index, centred.square()),
     )
 
 
-def _per_object(object_of: Tensor, values: Tensor) -> Tensor:
+def per_object(object_of: Tensor, values: Tensor) -> Tensor:
     """Sums of the rows of `values` (n, t) over each object, (1 + the highest of object_of, t)."""
     return torch.zeros(int(object_of.max()) + 1, values.shape[1], dtype=values.dtype).index_add_(0, object_of, values)
 
@@ -81,13 +81,13 @@ def intervals(sums: ObjectSums, errors: Sequence[Tensor]) -> Intervals | None:
     """errors: per layer the squared errors summed over each object, float64 (M, t). None for a single object."""
     if len(sums.images) < 2:
         return None
-    drawn = torch.cat([_nmse(weights, sums, errors) for weights in _draws(len(sums.images))], dim=1)  # (L, B, T)
-    low, high = (_quantile(drawn.movedim(1, -1), tail) for tail in _TAILS)
-    gap = torch.stack([_quantile((e[:, None] - e[None]), _TAILS[0]) for e in drawn.movedim(2, 0)])
+    drawn = torch.cat([_nmse(weights, sums, errors) for weights in draws(len(sums.images))], dim=1)  # (L, B, T)
+    low, high = (quantile(drawn.movedim(1, -1), tail) for tail in TAILS)
+    gap = torch.stack([quantile((e[:, None] - e[None]), TAILS[0]) for e in drawn.movedim(2, 0)])
     return Intervals(low, high, gap)
 
 
-def _draws(objects: int) -> Iterator[Tensor]:
+def draws(objects: int) -> Iterator[Tensor]:
     """How often each object is drawn, float64 (draws, objects), a part of the DRAWS at a time."""
     rng = np.random.Generator(np.random.PCG64(SEED))
     most = max(1, _AT_ONCE // objects)
@@ -111,6 +111,6 @@ def by_target(nmse: Tensor) -> Tensor:
     return torch.stack([*means.values(), overall], dim=-1)
 
 
-def _quantile(values: Tensor, share: float) -> Tensor:
+def quantile(values: Tensor, share: float) -> Tensor:
     """Over the last dimension, interpolated. torch.quantile refuses more than 16 million values."""
     return torch.from_numpy(np.quantile(values.numpy(), share, axis=-1))

@@ -14,24 +14,33 @@ from benchmark.probes.progress import Progress
 
 
 def read_layers(
-    network: nn.Module, images: Tensor, source: str, pool: int, device: torch.device, batch_size: int
+    network: nn.Module,
+    images: Tensor,
+    source: str,
+    pool: int,
+    device: torch.device,
+    batch_size: int,
+    order: Tensor | None = None,
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
     """Yield (rows, {layer: float32 (b, d) on `device`}) for uint8 images (N, 3, H, W), batch by batch.
 
+    order: int64 (n,), the images to read, in this order; rows are then places in it. None: all, as they come.
     Eval mode, float32, no gradients; pool as in Network.features; `source` names network and split in messages.
     The network stays on `device`. Raises UserError for a layer without features or with one that is
     not finite, and RuntimeError after the
     last batch if a weight or a buffer has changed.
     """
-    progress = Progress(source, len(images))
+    count = len(images) if order is None else len(order)
+    progress = Progress(source, count)
     modes = {module: module.training for module in network.modules()}
     network.to(device).eval()
     before = weights_hash(network)
     try:
         with _exact_float32():
-            for start in range(0, len(images), batch_size):
-                rows = slice(start, min(start + batch_size, len(images)))
-                yield rows, _read(network, images[rows].to(device), source, pool)
+            for start in range(0, count, batch_size):
+                rows = slice(start, min(start + batch_size, count))
+                batch = images[rows] if order is None else images[order[rows]]
+                yield rows, _read(network, batch.to(device), source, pool)
                 progress.update(rows.stop - rows.start)
     finally:
         for module, training in modes.items():

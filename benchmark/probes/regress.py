@@ -105,7 +105,8 @@ def regress_latents(
     order = {name: position for position, name in enumerate(networks)}
     info = {
         "networks": {
-            name: {**_describe(subject, regressors[name]), **caveats[name]} for name, subject in networks.items()
+            name: {**described(subject, widths_of(regressors[name])), **caveats[name]}
+            for name, subject in networks.items()
         },
         "targets": {**{target.name: target.what for target in TARGETS}, OVERALL: OVERALL_WHAT},
         "fit_on": fit_on,
@@ -115,7 +116,7 @@ def regress_latents(
         "pool": pool,
         "ridge": {"relative_alphas": list(RELATIVE_ALPHAS), "inner_share": INNER_SHARE},
         "intervals": {"level": LEVEL, "method": "percentile, bootstrap over objects", "draws": DRAWS, "seed": SEED},
-        "versions": _versions(),
+        "versions": versions(),
     }
     return Results(tuple(sorted(rows, key=lambda row: order[row.network])), info, tuple(gaps))
 
@@ -150,14 +151,19 @@ def _caveats(name: str, subject: Subject, spec: dict) -> dict[str, bool]:
             "objects called new here may have been seen in its training",
             file=sys.stderr,
         )
-    if subject.unfinished_step is not None:
-        caveats["finished"] = False
-        print(
-            f"warning: {name} is not trained to its end: read as it was after step {subject.unfinished_step}; "
-            "gr3d train --resume goes on",
-            file=sys.stderr,
-        )
-    return caveats
+    return caveats | unfinished(name, subject)
+
+
+def unfinished(name: str, subject: Subject) -> dict[str, bool]:
+    """The entry for a network that is not trained to its end, said on stderr too; empty for others."""
+    if subject.unfinished_step is None:
+        return {}
+    print(
+        f"warning: {name} is not trained to its end: read as it was after step {subject.unfinished_step}; "
+        "gr3d train --resume goes on",
+        file=sys.stderr,
+    )
+    return {"finished": False}
 
 
 def inner_objects(object_ids: Sequence[str]) -> Tensor:
@@ -289,17 +295,23 @@ def _variance(targets: Tensor, where: str) -> Tensor:
     return variance
 
 
-def _describe(subject: Subject, layers: dict[str, LayerRegressor]) -> dict:
+def widths_of(layers: dict[str, LayerRegressor]) -> dict[str, int]:
+    return {layer: len(fit.weight) for layer, fit in layers.items()}
+
+
+def described(subject: Subject, widths: Mapping[str, int]) -> dict:
+    """What results keep of a network. widths: features of each layer."""
     return {
         "role": subject.role,
-        "layers": list(layers),
-        "widths": [len(fit.weight) for fit in layers.values()],
+        "layers": list(widths),
+        "widths": list(widths.values()),
         "config": subject.config,
         "weights": weights_hash(subject.open()),
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
     try:
         gr3d = version("gr3d")
     except PackageNotFoundError:  # a plain checkout

@@ -68,18 +68,10 @@ class Gaps:
     low: tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True)
-class Results:
-    """rows, and info: {"networks": {name: {"role", "layers", "widths", "config", "weights"}}, "targets": {name: words},
-    "fit_on", "judged_on", "splits", "dataset", "pool", "ridge", "intervals", "versions"}.
+class Networks:
+    """What results of any kind know of their networks, from info["networks"]: {name: {"role", "layers", ...}}."""
 
-    A network also has "trained_on_other_data": true or "finished": false where that is so; seeds taken together have
-    "seeds", a list of them, and "members", the names of the runs.
-    """
-
-    rows: tuple[Row, ...]
     info: dict
-    gaps: tuple[Gaps, ...] = ()
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -95,6 +87,29 @@ class Results:
     def trained(self) -> tuple[str, ...]:
         """The networks that are no controls."""
         return tuple(name for name in self.networks if self.role(name) == TRAINED)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The networks that are asked about: the trained ones; where there are none, all that are networks."""
+        return self.trained or tuple(name for name in self.networks if self.role(name) != PIXELS)
+
+    def seeds(self, network: str) -> int:
+        """How many runs the network stands for."""
+        return len(self.info["networks"][network].get("seeds", ())) or 1
+
+
+@dataclass(frozen=True)
+class Results(Networks):
+    """rows, and info: {"networks": {name: {"role", "layers", "widths", "config", "weights"}}, "targets": {name: words},
+    "fit_on", "judged_on", "splits", "dataset", "pool", "ridge", "intervals", "versions"}.
+
+    A network also has "trained_on_other_data": true or "finished": false where that is so; seeds taken together have
+    "seeds", a list of them, and "members", the names of the runs.
+    """
+
+    rows: tuple[Row, ...]
+    info: dict
+    gaps: tuple[Gaps, ...] = ()
 
     @cached_property
     def _by_key(self) -> dict[tuple[str, str, str, str], Row]:
@@ -114,15 +129,6 @@ class Results:
             return None
         a, b = (self.layers(network).index(name) for name in (layer, other))
         return gaps.low[a][b], -gaps.low[b][a]
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """The networks that are asked about: the trained ones; where there are none, all that are networks."""
-        return self.trained or tuple(name for name in self.networks if self.role(name) != PIXELS)
-
-    def seeds(self, network: str) -> int:
-        """How many runs the network stands for."""
-        return len(self.info["networks"][network].get("seeds", ())) or 1
 
     def judged(self, split: str | None) -> str:
         """`split` if it was judged on, else UserError; for None the hardest: `val`, without it `val_views`."""
@@ -193,7 +199,7 @@ def merge_results(parts: Sequence[Results]) -> Results:
         for name, network in part.info["networks"].items():
             if name in networks and TRAINED in (network["role"], networks[name]["role"]):
                 raise UserError(f"two of these results hold a network {name!r}; rename one", 2)
-            new = _name_for(network, name, networks)
+            new = name_for(network, name, networks)
             if new not in networks:
                 networks[new] = network
                 rows += [replace(row, network=new) for row in part.rows if row.network == name]
@@ -201,7 +207,7 @@ def merge_results(parts: Sequence[Results]) -> Results:
     return Results(tuple(rows), {**first.info, "networks": networks}, tuple(gaps))
 
 
-def _name_for(network: Mapping, name: str, networks: Mapping[str, Mapping]) -> str:
+def name_for(network: Mapping, name: str, networks: Mapping[str, Mapping]) -> str:
     """The first of `name`, `name 2`, `name 3`, ... that is free in `networks`, or taken by the same weights."""
     names = chain([name], (f"{name} {k}" for k in count(2)))
     return next(n for n in names if n not in networks or networks[n]["weights"] == network["weights"])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean, stdev
 
-from benchmark.probes.results import Gaps, Results, Row
+from benchmark.probes.results import Gaps, Networks, Results, Row
 
 _NOT_COMPARED = ("config", "weights")  # what may differ between seeds; of the config, the seed alone
 
@@ -24,9 +24,9 @@ def averaged(results: Results) -> Results:
     networks: dict[str, dict] = {}
     rows: list[Row] = []
     gaps: list[Gaps] = []
-    for members in _groups(results):
-        name = members[0] if len(members) == 1 else _name(members, results)
-        networks[name] = _described(members, results)
+    for members in groups(results):
+        name = members[0] if len(members) == 1 else name_of(members, results)
+        networks[name] = described(members, results)
         first = [row for row in results.rows if row.network == members[0]]
         rows += first if len(members) == 1 else [_mean_row(name, row, members, results) for row in first]
         theirs = [their for their in results.gaps if their.network == members[0]]
@@ -34,33 +34,34 @@ def averaged(results: Results) -> Results:
     return Results(tuple(rows), {**results.info, "networks": networks}, tuple(gaps))
 
 
-def _groups(results: Results) -> list[list[str]]:
+def groups(results: Networks) -> list[list[str]]:
     """The networks, those that differ in the seed alone together."""
-    groups: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for name, network in results.info["networks"].items():
         config = dict(network.get("config") or {})
         seed = config.pop("seed", None)
         same = {key: value for key, value in network.items() if key not in _NOT_COMPARED}
         key = json.dumps([same, config], sort_keys=True, default=str) if seed is not None else f"alone {name}"
         # A second run of the same seed is no further seed: it stands alone.
-        if seed in [_seed(results, other) for other in groups.get(key, ())]:
+        if seed in [_seed(results, other) for other in found.get(key, ())]:
             key = f"alone {name}"
-        groups.setdefault(key, []).append(name)
-    return list(groups.values())
+        found.setdefault(key, []).append(name)
+    return list(found.values())
 
 
-def _seed(results: Results, name: str) -> object:
+def _seed(results: Networks, name: str) -> object:
     return results.info["networks"][name]["config"].get("seed")
 
 
-def _name(members: Sequence[str], results: Results) -> str:
+def name_of(members: Sequence[str], results: Networks) -> str:
     """`simclr` for simclr-0 and simclr-1, or for simclr-seed0 and simclr-seed1; else the first one's."""
     stems = {re.sub(r"[-_. ]*(seed|s)?[-_. ]*\d+$", "", name) for name in members}
     stem = stems.pop() if len(stems) == 1 else ""
     return stem if stem and stem not in set(results.networks) - set(members) else members[0]
 
 
-def _described(members: Sequence[str], results: Results) -> dict:
+def described(members: Sequence[str], results: Networks) -> dict:
+    """What `info["networks"]` says of them as one."""
     network = results.info["networks"][members[0]]
     if len(members) == 1:
         return network
