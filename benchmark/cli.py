@@ -22,10 +22,11 @@ from benchmark.errors import UserError
 from renderer.spec import DEFAULT_SPLITS
 
 if TYPE_CHECKING:
+    from benchmark.probes.accuracy import Classification
     from benchmark.probes.results import Results
 
 DATA, RUNS = Path("data/gr3d"), Path("runs")
-REGRESSION = RUNS / "regression"
+REGRESSION, PROBE = RUNS / "regression", RUNS / "probe"
 MOST_PIXELS = 4096  # along a side of an image from outside
 
 #: Commands that go on where they were stopped.
@@ -562,6 +563,41 @@ def neighbours(
     click.echo(json.dumps(report) if as_json else sentence(report))
 
 
+def network_options(command: Callable) -> Callable:
+    """The options of commands that read runs and networks of others: which, and at which layers."""
+    options = [
+        click.option(
+            "--model",
+            "models",
+            multiple=True,
+            metavar="NAME[=FILE]",
+            help="timm:NAME or torchvision:NAME; may be repeated. FILE: its weights (safetensors, or a state dict "
+            "saved by torch, also in a checkpoint); `random` for none. Without: --weights, --random, or the library's "
+            "pretrained ones.",
+        ),
+        click.option(
+            "--weights", type=click.Path(path_type=Path, dir_okay=False), help="FILE of the one --model without."
+        ),
+        click.option("--random", is_flag=True, help="Each --model without FILE is read untrained."),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of untrained --models."),
+        click.option(
+            "--side",
+            type=click.IntRange(min=1),
+            help="Side that images are resized to for each --model [the dataset's; its own if it cannot take that].",
+        ),
+        click.option(
+            "--granularity",
+            type=click.Choice(["stage", "block"]),
+            default="stage",
+            show_default=True,
+            help="Layers between stem and trunk: stages, or every block.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @with_example(
     "gr3d regress-latents runs/simclr runs/rotation --data data/gr3d --out runs/regression\n"
     "  gr3d regress-latents runs/simclr --model timm:resnet50=resnet50.safetensors --model torchvision:vit_b_16=random"
@@ -570,29 +606,7 @@ def neighbours(
 @click.argument("runs", nargs=-1, type=Folder)
 @click.option("--data", type=Folder, default=DATA, show_default=True, help="Dataset folder.")
 @click.option("--out", type=Folder, default=REGRESSION, show_default=True, help="Folder for the results.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="NAME[=FILE]",
-    help="timm:NAME or torchvision:NAME; may be repeated. FILE: its weights (safetensors, or a state dict saved by "
-    "torch, also in a checkpoint); `random` for none. Without: --weights, --random, or the library's pretrained ones.",
-)
-@click.option("--weights", type=click.Path(path_type=Path, dir_okay=False), help="FILE of the one --model without.")
-@click.option("--random", is_flag=True, help="Each --model without FILE is read untrained.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of untrained --models.")
-@click.option(
-    "--side",
-    type=click.IntRange(min=1),
-    help="Side that images are resized to for each --model [the dataset's; its own if it cannot take that].",
-)
-@click.option(
-    "--granularity",
-    type=click.Choice(["stage", "block"]),
-    default="stage",
-    show_default=True,
-    help="Layers between stem and trunk: stages, or every block.",
-)
+@network_options
 @click.option("--fit-on", default="probe", show_default=True, help="Split that fits the regressors.")
 @click.option("--pool", type=int, default=1, show_default=True, help="Side of the averaging grid: 1, 2 or 4.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
@@ -616,20 +630,8 @@ def regress_latents(
     pixels. Nothing in a FILE is executed.
     """
     from benchmark.probes.regress import regress_latents as regress
-    from benchmark.probes.subjects import pixels8
 
-    if not foreign["models"] and (given := [name for name in ("weights", "random", "side") if foreign[name]]):
-        raise UserError(f"--{given[0]}: only with --model", exit_code=2)
-    if not runs and not foreign["models"]:
-        runs = sorted(path.parent for path in RUNS.glob("*/config.json"))
-        click.echo(f"runs: {', '.join(map(str, runs)) or 'none'}; data: {data}", err=True)
-        if not runs:
-            raise UserError(f"no runs named, and none in {RUNS}/: train one first (gr3d train)", exit_code=2)
-    subjects = {
-        **run_subjects(runs, granularity),
-        **foreign_subjects(data, granularity, **foreign),
-        "pixels 8x8": pixels8(),
-    }
+    subjects = all_subjects(runs, data, granularity, **foreign)
     results = regress(subjects, data, fit_on=fit_on, pool=pool, device=device)
     paths = results.save(out)
     click.echo(regression_report(results, each_seed, as_json, paths))
@@ -652,6 +654,24 @@ def regression_report(results: Results, each_seed: bool, as_json: bool, paths: S
     return "\n".join(parts)
 
 
+def all_subjects(runs: Sequence[Path], data: str | Path, granularity: str, **foreign: object) -> dict:
+    """What a probe reads: the networks of `runs` (without any, of all in runs/) and of --model, and the controls."""
+    from benchmark.probes.subjects import pixels8
+
+    if not foreign["models"] and (given := [name for name in ("weights", "random", "side") if foreign[name]]):
+        raise UserError(f"--{given[0]}: only with --model", exit_code=2)
+    if not runs and not foreign["models"]:
+        runs = sorted(path.parent for path in RUNS.glob("*/config.json"))
+        click.echo(f"runs: {', '.join(map(str, runs)) or 'none'}; data: {data}", err=True)
+        if not runs:
+            raise UserError(f"no runs named, and none in {RUNS}/: train one first (gr3d train)", exit_code=2)
+    return {
+        **run_subjects(runs, granularity),
+        **foreign_subjects(data, granularity, **foreign),
+        "pixels 8x8": pixels8(),
+    }
+
+
 def run_subjects(runs: Sequence[Path], granularity: str) -> dict:
     """The networks of `runs` as benchmark.probes reads them, and the same untrained."""
     from benchmark.probes.subjects import trained, untrained
@@ -670,7 +690,7 @@ def run_subjects(runs: Sequence[Path], granularity: str) -> dict:
     return subjects
 
 
-def foreign_subjects(data: Path, granularity: str, models: Sequence[str], **options: object) -> dict:
+def foreign_subjects(data: str | Path, granularity: str, models: Sequence[str], **options: object) -> dict:
     """The networks that --model names, and the same untrained."""
     if not models:
         return {}
@@ -687,19 +707,119 @@ def is_same_network(one: dict, other: dict) -> bool:
     return all(one.get(name) == other.get(name) for name in ("arch", "stem", "head", "seed"))
 
 
-@with_example("gr3d plot runs/regression --out figures/figure2\n  gr3d plot runs/simclr")
+@with_example(
+    "gr3d probe runs/simclr runs/supervised --data fashion-mnist --out runs/probe\n"
+    "  gr3d probe runs/supervised --data data/imagenet --judge fog=data/imagenet-c@fog-3\n"
+    "  gr3d plot runs/probe"
+)
+@cli.command()
+@click.argument("runs", nargs=-1, type=Folder)
+@click.option("--data", metavar="DATASET", default=str(DATA), show_default=True, help="Folder, or KIND:PATH.")
+@click.option("--out", type=Folder, default=PROBE, show_default=True, help="Folder for the results.")
+@network_options
+@click.option("--fit-on", metavar="SPLIT", help="Split that fits the classifiers [probe, without one train].")
+@click.option(
+    "--judge",
+    "judge_on",
+    multiple=True,
+    metavar="NAME=DATASET[@SPLIT]",
+    help="Judge the same classifiers on another dataset of the same classes, too; may be repeated "
+    "[its split val, without one all].",
+)
+@click.option("--pool", type=int, default=1, show_default=True, help="Side of the averaging grid: 1, 2 or 4.")
+@click.option(
+    "--solver",
+    default="exact",
+    show_default=True,
+    help="exact, or sgd: a grid of learning rates in a few passes, for sets whose features fit nowhere.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes of --solver sgd [10].")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--each-seed", is_flag=True, help="Show runs that differ in the seed alone one by one, not their mean.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def probe(
+    runs: Sequence[Path],
+    data: str,
+    out: Path,
+    fit_on: str | None,
+    judge_on: Sequence[str],
+    pool: int,
+    solver: str,
+    epochs: int | None,
+    device: str,
+    each_seed: bool,
+    as_json: bool,
+    granularity: str,
+    **foreign: object,
+) -> None:
+    """Classify from every layer of RUNS and foreign networks by exact logistic regression; say where to cut.
+
+    With neither, all runs in runs/ are read. Beside them stand controls: the same networks untrained, and pooled
+    pixels. Nothing in a FILE is executed.
+    """
+    from benchmark.probes import classify
+
+    if epochs and solver != "sgd":
+        raise UserError("--epochs: only with --solver sgd", exit_code=2)
+    how = {"fit_on": fit_on, "judge_on": judged_sets(judge_on), "solver": solver, "pool": pool, "device": device}
+    if epochs:
+        how["epochs"] = epochs
+    found = classify.probe(all_subjects(runs, data, granularity, **foreign), data, **how)
+    click.echo(probe_report(found, each_seed, as_json, found.save(out)))
+
+
+def judged_sets(texts: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """{NAME: (DATASET, SPLIT or None)} of NAME=DATASET[@SPLIT] each."""
+    sets = {}
+    for text in texts:
+        name, _, rest = text.partition("=")
+        dataset, at, split = rest.rpartition("@")
+        if not at or "/" in split:  # a folder may have an @ in its name
+            dataset, split = rest, ""
+        if not name or not dataset or name in sets:
+            raise UserError(f"--judge {text}: say NAME=DATASET or NAME=DATASET@SPLIT, each NAME once", exit_code=2)
+        sets[name] = dataset, split or None
+    return sets
+
+
+def probe_report(found: Classification, each_seed: bool, as_json: bool, paths: Sequence[Path]) -> str:
+    """What `gr3d probe` prints."""
+    from benchmark.probes.accuracy import averaged_over_seeds
+    from benchmark.probes.accuracy_table import as_json as cut_as_json
+    from benchmark.probes.accuracy_table import cuts_in_words, format_accuracies
+
+    shown = found if each_seed else averaged_over_seeds(found)
+    if as_json:
+        cuts = [cut_as_json(shown, name, *place) for place in shown.judged for name in shown.subjects]
+        means = [asdict(row) for row in shown.rows if shown.seeds(row.network) > 1]
+        report = {"recommendations": cuts, "means_over_seeds": means, "files": list(map(str, paths))}
+        return json.dumps({**found.document(), **report})
+    return "\n".join([format_accuracies(shown), "", *cuts_in_words(shown), "", *map(str, paths)])
+
+
+@with_example("gr3d plot runs/regression --out figures/figure2\n  gr3d plot runs/probe\n  gr3d plot runs/simclr")
 @cli.command()
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Figure, without ending [RESULTS/figure2, RUN/online].")
-@click.option("--split", help="val (new objects) or val_views (new views) [val, if the results have it].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Figure, without ending [RESULTS/figure2 or accuracy, RUN/online]."
+)
+@click.option("--split", help="Of regressions: val (new objects) or val_views [val, if the results have it].")
 @click.option("--each-seed", is_flag=True, help="Draw runs that differ in the seed alone one by one, not their mean.")
 def plot(results: Sequence[Path], out: Path | None, split: str | None, each_seed: bool) -> None:
     """Draw error per layer, one panel per latent (Figure 2), as png and svg, with the numbers as csv.
 
-    Of a run of gr3d train: what its online probes read from every layer, epoch by epoch (Figure 11).
+    Of results of gr3d probe: accuracy per layer, one panel per split that judged (Figures 1 and 9). Of a run of gr3d
+    train: what its online probes read from every layer, epoch by epoch (Figure 11).
     """
+    from benchmark.figures.accuracy import plot_accuracy
     from benchmark.figures.epochs import plot_epochs
     from benchmark.figures.layers import plot_layers
+    from benchmark.probes.accuracy import (
+        averaged_over_seeds,
+        is_classification,
+        load_classification,
+        merge_classifications,
+    )
     from benchmark.probes.results import load_results, merge_results
     from benchmark.probes.seeds import averaged
 
@@ -715,6 +835,13 @@ def plot(results: Sequence[Path], out: Path | None, split: str | None, each_seed
         click.echo("\n".join(map(str, (written.png, written.svg, written.csv))))
         return
     folder = results[0] if results[0].is_dir() else results[0].parent
+    if any(map(is_classification, results)):
+        if split:
+            raise UserError("--split: results of gr3d probe are drawn for all their splits", exit_code=2)
+        found = merge_classifications([load_classification(path) for path in results])
+        written = plot_accuracy(found if each_seed else averaged_over_seeds(found), out or folder / "accuracy")
+        click.echo("\n".join(map(str, (written.png, written.svg, written.csv))))
+        return
     merged = merge_results([load_results(path) for path in results])
     written = plot_layers(merged if each_seed else averaged(merged), out or folder / "figure2", split=split)
     click.echo("\n".join(map(str, (written.png, written.svg, written.csv))))

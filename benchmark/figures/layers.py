@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from benchmark.errors import UserError
 from benchmark.figures.style import CONTROL, CURVES, SHADE, Written, figure_style, new_figure, write_figure
 from benchmark.probes.recommend import recommend
-from benchmark.probes.results import PIXELS, SPLIT_WORDS, TRAINED, UNTRAINED, Results
+from benchmark.probes.results import PIXELS, SPLIT_WORDS, TRAINED, UNTRAINED, Networks, Results
 from benchmark.probes.targets import FACTORS, OVERALL
 
 # A raw hue or angle comes last: it jumps where its range closes, and no linear reader gets below about 0.39 on it.
@@ -35,11 +35,11 @@ PANELS: tuple[tuple[str, str], ...] = (
 )
 # Above 1 a regressor is worse than always answering the mean; by how much is not worth the space.
 _CEILING = 1.2
-_STAR = {"marker": "*", "markeredgecolor": "black", "markeredgewidth": 0.8, "linestyle": "none"}
-_DASHED = (0, (4, 2))
+STAR = {"marker": "*", "markeredgecolor": "black", "markeredgewidth": 0.8, "linestyle": "none"}
+DASHED = (0, (4, 2))
 _GREY_MARKERS = (".", "x", "+", "1", "2")
-_FEW = 3  # networks of which the errors on the fitting split are drawn too
-_MANY_LAYERS = 11  # from here on panels are wider and names smaller
+FEW = 3  # networks of which the errors on the fitting split are drawn too
+MANY_LAYERS = 11  # from here on panels are wider and names smaller
 _LONGEST = 13  # characters of a layer's name
 
 
@@ -74,7 +74,7 @@ def plot_layers(results: Results, out: Path, split: str | None = None) -> Writte
     depth = depth_of(results)
     numbers = {target: _plotted(results, target, split, depth) for target, _ in PANELS}
     everything = [number for rows in numbers.values() for number in rows]
-    columns = 4 if len(depth.names) < _MANY_LAYERS else 3
+    columns = 4 if len(depth.names) < MANY_LAYERS else 3
     with figure_style():
         figure = new_figure(13.5, 3.15 * len(PANELS) / columns + 0.8)
         axes = figure.subplots(len(PANELS) // columns, columns, sharey=True)
@@ -82,7 +82,8 @@ def plot_layers(results: Results, out: Path, split: str | None = None) -> Writte
         axes[0, 0].set_ylim(-0.02, top)  # a marker at 0 is whole
         for axis, (target, title) in zip(axes.flat, PANELS, strict=True):
             axis.set_title(title)
-            _frame(axis, depth)
+            frame(axis, depth)
+            axis.axhline(1, color="#555555", linewidth=0.8, zorder=1)
             for name in results.networks:
                 _curve(axis, [n for n in numbers[target] if n["network"] == name], results, name, split, depth)
         for axis in axes[:, 0]:
@@ -95,7 +96,7 @@ def plot_layers(results: Results, out: Path, split: str | None = None) -> Writte
         return write_figure(figure, out, everything)
 
 
-def depth_of(results: Results) -> Depth:
+def depth_of(results: Networks) -> Depth:
     """Shared names where the networks have most of their layers in common, else relative depth. Pooled pixels have no
     depth."""
     layers = {name: results.layers(name) for name in results.networks if results.role(name) != PIXELS}
@@ -130,7 +131,7 @@ def _plotted(results: Results, target: str, split: str, depth: Depth) -> list[di
     for name in results.networks:
         found = recommend(results, name, target, split)
         subject = name in results.subjects
-        fitted = [results.info["fit_on"]] if subject and len(results.subjects) <= _FEW else []
+        fitted = [results.info["fit_on"]] if subject and len(results.subjects) <= FEW else []
         for shown in (split, *fitted):
             for k, layer in enumerate(results.layers(name)):
                 row = results.row(name, layer, target, shown)
@@ -153,14 +154,14 @@ def _plotted(results: Results, target: str, split: str, depth: Depth) -> list[di
     return numbers
 
 
-def _look(results: Results, name: str) -> dict[str, object]:
+def look_of(results: Networks, name: str) -> dict[str, object]:
     """Colour, marker and width of a network's solid curve."""
     if name in results.subjects:
         index = results.subjects.index(name)
         colour, marker = CURVES[index % len(CURVES)]
         size = (
             {"markersize": 5, "linewidth": 1.8}
-            if len(results.subjects) <= _FEW
+            if len(results.subjects) <= FEW
             else {"markersize": 4.5, "linewidth": 1.3}
         )
         filled = colour if index < len(CURVES) else "white"  # a second round of the colours
@@ -174,7 +175,7 @@ def _look(results: Results, name: str) -> dict[str, object]:
 
 def _curve(axis: Axes, numbers: list[dict], results: Results, name: str, split: str, depth: Depth) -> None:
     """One network in one panel; bars and stars of several networks stand side by side."""
-    look = _look(results, name)
+    look = look_of(results, name)
     judged = [number for number in numbers if number["split"] == split]
     if results.role(name) == PIXELS:
         axis.axhline(judged[0]["error"], **look)
@@ -188,54 +189,55 @@ def _curve(axis: Axes, numbers: list[dict], results: Results, name: str, split: 
         ends = [[number[end] for number in judged] for end in ("low", "high")]
         axis.vlines(places, *ends, color=look["color"], linewidth=1.3, zorder=look["zorder"])
     fitted = [number for number in numbers if number["split"] != split]
-    dashed = {"color": look["color"], "linewidth": 1.3, "linestyle": _DASHED, "zorder": 2}
+    dashed = {"color": look["color"], "linewidth": 1.3, "linestyle": DASHED, "zorder": 2}
     axis.plot([number["position"] for number in fitted], [number["error"] for number in fitted], **dashed)
     top = axis.get_ylim()[1]
     for place, number in zip(places, judged, strict=True):
-        if number["error"] > top and len(results.subjects) <= _FEW and len(judged) < _MANY_LAYERS:
+        if number["error"] > top and len(results.subjects) <= FEW and len(judged) < MANY_LAYERS:
             text = f"↑{number['error']:.1f}"
             axis.text(
                 place, top * (0.985 - 0.055 * height), text, color=look["color"], fontsize=7.5, ha="center", va="top"
             )
         if number["cut"]:
-            size = 15 if len(results.subjects) <= _FEW else 11
-            axis.plot(place, number["error"], **_STAR, markersize=size, color=look["color"], zorder=4)
+            size = 15 if len(results.subjects) <= FEW else 11
+            axis.plot(place, number["error"], **STAR, markersize=size, color=look["color"], zorder=4)
 
 
-def _frame(axis: Axes, depth: Depth) -> None:
+def frame(axis: Axes, depth: Depth) -> None:
     """Layer names below; the head, which the paper's guillotine cuts off, shaded."""
-    axis.axhline(1, color="#555555", linewidth=0.8, zorder=1)
     if not depth.names:
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["first", "¼", "½", "¾", "last"])
         axis.set_xlim(-0.5 * depth.step, 1 + 0.5 * depth.step)
         return
     names = [name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in depth.names]
-    slant = {"rotation": 50, "fontsize": 9} if len(names) < _MANY_LAYERS else {"rotation": 60, "fontsize": 8}
+    slant = {"rotation": 50, "fontsize": 9} if len(names) < MANY_LAYERS else {"rotation": 60, "fontsize": 8}
     axis.set_xticks(range(len(names)), names, ha="right", rotation_mode="anchor", **slant)
     axis.set_xlim(-0.5, len(names) - 0.5)
-    head = _head(depth)
+    head = head_of(depth)
     if head:
         axis.axvspan(min(head) - 0.5, max(head) + 0.5, color=SHADE, linewidth=0, zorder=0)
 
 
-def _head(depth: Depth) -> list[int]:
+def head_of(depth: Depth) -> list[int]:
     return [position for position, layer in enumerate(depth.names) if layer.startswith("head")]
 
 
 def _legend(figure: Figure, results: Results, split: str, depth: Depth) -> None:
-    handles = [Line2D([], [], **_look(results, name), label=_label(results, name, split)) for name in results.networks]
+    handles = [
+        Line2D([], [], **look_of(results, name), label=_label(results, name, split)) for name in results.networks
+    ]
     bar = Line2D([], [], color="black", linewidth=1.3, marker="|", markersize=10, linestyle="none")
     bar.set_label(_bars(results))
     handles += [
-        Line2D([], [], **_STAR, markersize=12, color="white", label="where to cut: earliest as good as the best"),
+        Line2D([], [], **STAR, markersize=12, color="white", label="where to cut: earliest as good as the best"),
         bar,
     ]
-    if len(results.subjects) <= _FEW:
+    if len(results.subjects) <= FEW:
         fit_on = results.info["fit_on"]
         label = f"dashed: fitted on, {fit_on} ({results.info['splits'][fit_on]['images']:,} images)"
-        handles.append(Line2D([], [], color="black", linewidth=1.3, linestyle=_DASHED, label=label))
+        handles.append(Line2D([], [], color="black", linewidth=1.3, linestyle=DASHED, label=label))
     handles.append(Line2D([], [], color="#555555", linewidth=0.8, label="1: always answers the mean"))
-    if _head(depth):
+    if head_of(depth):
         handles.append(Patch(facecolor=SHADE, edgecolor="#BBBBBB", label="head"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, handlelength=2.6)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli import batch_for, cli
+from benchmark.cli import batch_for, cli, judged_sets
 from tests.needs import ROOT, needs_blender, needs_bpy
 
 
@@ -38,6 +38,10 @@ def test_help_has_an_example(command):
         (["regress-latents", "nowhere"], 1, "nowhere"),
         (["regress-latents", "--side", "64"], 2, "--side: only with --model"),
         (["regress-latents", "--model", "timm:resnet50"], 1, "data/gr3d"),
+        (["probe"], 2, "gr3d train"),
+        (["probe", "nowhere"], 1, "nowhere"),
+        (["probe", "--epochs", "3"], 2, "--epochs: only with --solver sgd"),
+        (["probe", "--judge", "fog"], 2, "--judge fog: say NAME=DATASET"),
         (["plot"], 1, "gr3d regress-latents"),
         (["verify", "nowhere"], 2, "nowhere"),
         (["samples", "nowhere"], 1, "nowhere"),
@@ -87,6 +91,16 @@ def test_figure_8_of_one_object(tmp_path, command):
 @pytest.mark.parametrize(("images", "batch"), [(None, 256), (5000, 256), (1000, 128), (120, 16), (3, 2)])
 def test_small_datasets_get_small_batches(images, batch):
     assert batch_for(images, 256) == batch
+
+
+def test_sets_to_judge_on_may_name_a_split():
+    texts = ["fog=imagenet-c:/data/c@fog-3", "far=data/far", "odd=data/a@b/c", "both=data/a@b/c@val"]
+    assert judged_sets(texts) == {
+        "fog": ("imagenet-c:/data/c", "fog-3"),
+        "far": ("data/far", None),
+        "odd": ("data/a@b/c", None),
+        "both": ("data/a@b/c", "val"),
+    }
 
 
 @pytest.mark.slow
