@@ -455,7 +455,7 @@ def train(
     from benchmark import distributed
     from benchmark.data.table import count_images, glance
     from benchmark.objectives import OBJECTIVES
-    from benchmark.recipes import RECIPES, suited
+    from benchmark.recipes import RECIPES, batch_for, suited
     from benchmark.training import TrainConfig
     from benchmark.training import train as run_training
     from benchmark.training.config import with_views
@@ -502,13 +502,6 @@ def train(
         run=run, data=data, out=out, neighbours=neighbours, checkpoint_seconds=60 * checkpoint_minutes, **how
     )
     run_training(config, resume=resume)
-
-
-def batch_for(images: int | None, recipe: int) -> int:
-    """The recipe's batch; where four of those do not fit into an epoch, the largest power of two of which four do."""
-    if images is None or images >= 4 * recipe:  # None: not known, so that training says why
-        return recipe
-    return max(2, 1 << max(images // 4, 1).bit_length() - 1)
 
 
 @with_example(
@@ -847,48 +840,83 @@ def plot(results: Sequence[Path], out: Path | None, split: str | None, each_seed
     click.echo("\n".join(map(str, (written.png, written.svg, written.csv))))
 
 
-@with_example("gr3d figure 2 --scale small --objects sweethome3d")
+@with_example(
+    "gr3d figure 1 --scale small --data cifar10:downloads\n  gr3d figure 2 --scale small --objects sweethome3d"
+)
 @cli.command()
 @click.argument("name", required=False)
 @click.option("--list", "as_list", is_flag=True, help="List the figures and their scales.")
-@click.option("--scale", default="demo", show_default=True, help="How large a run.")
-@click.option("--objects", help="SOURCE of objects, as in `gr3d render` [the scale's own].")
+@click.option("--scale", default="demo", show_default=True, help="How large a run: demo, small or paper.")
+@click.option("--data", metavar="DATASET", help="Images to train on, a folder or KIND:PATH [the scale's own].")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="DATASET",
+    help="Figures 3c, 4, 6, 12, table1: a further dataset to judge on; may be repeated [the scale's own].",
+)
+@click.option("--seeds", type=click.IntRange(min=1), help="How many runs of each network [the scale's own].")
+@click.option("--dry-run", is_flag=True, help="Say what it would cost: steps, images, estimated hours.")
 @click.option("--out", type=Folder, help="Folder for everything [runs/figureNAME-SCALE].")
-@click.option("--seeds", type=click.IntRange(min=1), help="Figure 2: how many runs of each network [the scale's own].")
+@click.option("--objects", help="Figures 2, 8: SOURCE of objects, as in `gr3d render` [the scale's own].")
 @click.option("--object", "object_id", help="Figure 8: the object to show [the first].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 def figure(
     name: str | None,
     as_list: bool,
     scale: str,
-    objects: str | None,
-    out: Path | None,
+    data: str | None,
+    tasks: tuple[str, ...],
     seeds: int | None,
+    dry_run: bool,
+    out: Path | None,
+    objects: str | None,
     object_id: str | None,
     device: str,
 ) -> None:
-    """Make a figure of the paper, from data to plot. The same command resumes what was stopped."""
+    """Make a figure or table of the paper, from data to plot. The same command resumes what was stopped."""
+    if as_list:
+        from benchmark.figures.catalog import listed
+
+        click.echo("\n".join(listed()))
+        return
+    if name in ("2", "8"):
+        if other := [
+            option for option, given in (("--data", data), ("--task", tasks), ("--dry-run", dry_run)) if given
+        ]:
+            raise UserError(f"{other[0]}: not of figure {name}, which renders its own images", exit_code=2)
+        if name == "8":
+            draw_sweep((out or RUNS / "figure8") / "figure8", objects, object_id)
+        else:
+            click.echo("\n".join(make_figure2(scale, objects, seeds, out, device)))
+        return
+    if other := [option for option, given in (("--objects", objects), ("--object", object_id)) if given]:
+        raise UserError(f"{other[0]}: only with figures 2 and 8; others take --data", exit_code=2)
+    from benchmark.figures.catalog import find, folder_name
+    from benchmark.figures.cost import cost_lines
+    from benchmark.figures.scales import Setting
+    from benchmark.figures.study import make
+
+    wanted = find(name, scale)
+    setting = Setting(scale, data, tasks, seeds, dry_run)
+    study = wanted.study(setting)
+    if dry_run:
+        click.echo("\n".join(cost_lines(study, device)))
+        return
+    out = out or RUNS / folder_name(name, wanted, setting)
+    click.echo("\n".join(make(name, wanted, study, out, renderer.render.main, device)))
+
+
+def make_figure2(scale: str, objects: str | None, seeds: int | None, out: Path | None, device: str) -> list[str]:
+    """Figure 2; returns the lines to print."""
     from dataclasses import replace
 
     from benchmark.figures.figure2 import SCALES, figure2
 
-    if as_list:
-        for known, value in SCALES.items():
-            click.echo(f"2 --scale {known}: {value.takes} on 2 CPU cores, objects {value.objects}")
-        click.echo("8: seconds on 2 CPU cores, objects procedural (gr3d samples --objects draws the same)")
-        return
-    if name == "8":
-        draw_sweep((out or RUNS / "figure8") / "figure8", objects, object_id)
-        return
-    if name != "2":
-        raise UserError(
-            f"figure {name}: not one of the figures that gr3d draws (2, 8); see gr3d figure --list", exit_code=2
-        )
     if scale not in SCALES:
         raise UserError(f"--scale {scale}: figure 2 has {', '.join(SCALES)}", exit_code=2)
-    out = out or RUNS / f"figure2-{scale}"
     chosen = replace(SCALES[scale], seeds=seeds or SCALES[scale].seeds)
-    click.echo("\n".join(figure2(out, chosen, objects, renderer.render.main, device)))
+    return figure2(out or RUNS / f"figure2-{scale}", chosen, objects, renderer.render.main, device)
 
 
 @with_example("gr3d demo --out demo")

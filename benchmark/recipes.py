@@ -102,3 +102,10 @@ def suited(run: RunConfig, given: Container[str], photographs: bool, side: int) 
         run = replace(run, stem="small")
         changes.append(f"stem small for a side of {side} (--stem imagenet)")
     return run, changes
+
+
+def batch_for(images: int | None, recipe: int) -> int:
+    """The recipe's batch; where four of those do not fit into an epoch, the largest power of two of which four do."""
+    if images is None or images >= 4 * recipe:  # None: not known, so that training says why
+        return recipe
+    return max(2, 1 << max(images // 4, 1).bit_length() - 1)

@@ -7,22 +7,15 @@ OUT/NAME/            figure2.png, .svg, .csv, contact-sheet.jpg, summary.md
 OUT/steps.json       wall time of every step, over all the times it was resumed
 """
 
-import json
-import os
-import platform
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from benchmark.errors import UserError
 from benchmark.figures.claims import control_lines, judge
+from benchmark.figures.clock import Clock
 from benchmark.figures.contact import contact_sheet
-from benchmark.figures.jobs import Job, available_cores, run_jobs
+from benchmark.figures.jobs import Job, gr3d_job, run_jobs, trainings_at_once
 from benchmark.figures.layers import plot_layers
 from benchmark.files import write_atomically
 from benchmark.probes.regress import regress_latents
@@ -118,8 +111,7 @@ def figure2(
     seeds = range(scale.seeds)
     jobs = [job for seed in seeds for stage in stages for job in _training(out / stage.name, stage, seed, device)]
     with clock.step("train"):
-        at_once = 1 if device != "cpu" and torch.cuda.is_available() else len(available_cores())
-        run_jobs(jobs, at_once, clock.note)
+        run_jobs(jobs, trainings_at_once(device), clock.note)
     lines = []
     for stage in stages:
         folder = out / stage.name
@@ -157,10 +149,7 @@ def _training(folder: Path, stage: Stage, seed: int, device: str) -> Iterator[Jo
             "device": device,
             **own,
         }
-        words = [word for option, value in options.items() for word in (f"--{option.replace('_', '-')}", str(value))]
-        # -P: a folder called `benchmark` in the current directory is not ours.
-        command = (sys.executable, "-P", "-m", "benchmark.cli", "train", "--resume", *words)
-        yield Job(f"{stage.name}, {name}", command, folder / "runs" / f"{name}.log")
+        yield gr3d_job(f"{stage.name}, {name}", folder / "runs" / f"{name}.log", "train", {"resume": True, **options})
 
 
 def _run_name(objective: str, seed: int) -> str:
@@ -192,41 +181,3 @@ def summary(results: Results) -> str:
         lines.append("")
     lines += ["## Which layer to read", "", *(f"* {sentence}" for sentence in sentences(results)), ""]
     return "\n".join(lines)
-
-
-class Clock:
-    """Wall time per step, kept in a file and added up over resumed runs."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.seconds: dict[str, float] = {}
-        self.jobs: dict[str, float] = {}
-        if path.exists():
-            try:
-                record = json.loads(path.read_text())
-                self.seconds, self.jobs = dict(record["seconds"]), dict(record["jobs"])
-            except (ValueError, KeyError, TypeError):
-                raise UserError(f"{path}: damaged; delete it, it only holds wall times") from None
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        print(f"-- {name}", file=sys.stderr, flush=True)
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - started, 1)
-            self._write()
-
-    def note(self, job: str, seconds: float) -> None:
-        """Add the seconds of a job that ran beside others within a step."""
-        self.jobs[job] = round(self.jobs.get(job, 0) + seconds, 1)
-
-    def _write(self) -> None:
-        machine = {
-            "cores": os.cpu_count(),
-            "processor": platform.processor() or platform.machine(),
-            "torch": torch.__version__,
-        }
-        record = {"seconds": self.seconds, "jobs": self.jobs, "machine": machine}
-        write_atomically(self.path, (json.dumps(record, indent=1) + "\n").encode())

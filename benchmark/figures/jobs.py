@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,31 @@ class Job:
     name: str
     command: tuple[str, ...]
     log: Path
+
+
+def gr3d_job(name: str, log: Path, command: str, options: Mapping[str, object], launcher: Sequence[str] = ()) -> Job:
+    """A gr3d command as a job.
+
+    options: in Python's spelling; True and False are --option and --no-option, a tuple is several values. launcher:
+    what of Python starts the module, as torchrun does; empty for Python itself.
+    """
+    words: list[str] = []
+    for option, value in options.items():
+        flag = option.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{flag}", *map(str, values)]
+    # -P: a folder called `benchmark` in the current directory is not ours.
+    return Job(name, (sys.executable, "-P", *launcher, "-m", "benchmark.cli", command, *words), log)
+
+
+def trainings_at_once(device: str) -> int:
+    """One where a GPU is used, else one a core."""
+    import torch
+
+    return 1 if device != "cpu" and torch.cuda.is_available() else len(available_cores())
 
 
 def available_cores() -> list[int]:

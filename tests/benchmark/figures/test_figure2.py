@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import UserError
-from benchmark.figures.figure2 import SCALES, Clock, Scale, Stage, figure2
+from benchmark.figures.figure2 import SCALES, Scale, Stage, figure2
 from benchmark.probes.results import load_results
 from renderer.render import main as render
 from tests.needs import needs_bpy
@@ -51,18 +51,6 @@ def test_failed_rendering_is_passed_on(tmp_path):
     with pytest.raises(UserError, match="the same command resumes") as error:
         figure2(tmp_path, TINY, None, lambda arguments: 1)
     assert error.value.exit_code == 1
-
-
-def test_clock_adds_up_over_runs(tmp_path):
-    for _ in range(2):
-        clock = Clock(tmp_path / "steps.json")
-        clock.note("a", 2.0)
-        with clock.step("work"):
-            pass
-    assert json.loads((tmp_path / "steps.json").read_text())["jobs"] == {"a": 4.0}
-    (tmp_path / "steps.json").write_text("{")
-    with pytest.raises(UserError, match=r"steps\.json"):
-        Clock(tmp_path / "steps.json")
 
 
 def test_scales_are_what_the_command_offers():

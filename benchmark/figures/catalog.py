@@ -1,0 +1,57 @@
+"""All figures and tables of the paper that gr3d makes as studies. A new one is a file in paper/ and a line here."""
+
+from __future__ import annotations
+
+from benchmark.errors import UserError
+from benchmark.figures.paper import methods
+from benchmark.figures.scales import SCALES, Setting
+from benchmark.figures.study import Figure
+
+FIGURES: dict[str, Figure] = {**methods.FIGURES}
+
+#: Names that the paper has and this catalog has not, and where they are.
+ELSEWHERE = {
+    "2": "latents per layer, from renders: its own scales and options",
+    "7": "not made yet: RCDM's visualisations come with another issue",
+    "8": "one object, one latent a row (gr3d samples --objects draws the same): seconds on 2 CPU cores",
+}
+
+
+def listed() -> list[str]:
+    """A line for every name, in the paper's order."""
+    lines = []
+    for name in sorted({*FIGURES, *ELSEWHERE}, key=_order):
+        if name in ELSEWHERE:
+            lines.append(f"{name}: {ELSEWHERE[name]}")
+            continue
+        others = [other for other in FIGURES if FIGURES[other].shares == FIGURES[name].shares and other != name]
+        with_ = f" (same runs as {', '.join(others)})" if others else ""
+        lines.append(f"{name}: {FIGURES[name].title}{with_}")
+    lines += [f"--scale {name}: {scale.takes}" for name, scale in SCALES.items()]
+    return lines
+
+
+def _order(name: str) -> tuple[int, str]:
+    digits = "".join(filter(str.isdigit, name))
+    return (99 if name.startswith("table") else int(digits), name)
+
+
+def find(name: str | None, scale: str) -> Figure:
+    """UserError (wrong usage) for a name or scale that is not there."""
+    if name in ELSEWHERE and name not in FIGURES:
+        raise UserError(f"figure {name}: {ELSEWHERE[name]}", exit_code=2)
+    if name not in FIGURES:
+        known = ", ".join(sorted({*FIGURES, *ELSEWHERE}, key=_order))
+        asked = "give its name" if name is None else f"{name}: not one of the figures that gr3d draws"
+        raise UserError(f"figure {asked} ({known}); see gr3d figure --list", exit_code=2)
+    if scale not in SCALES:
+        raise UserError(f"--scale {scale}: figure {name} has {', '.join(SCALES)}", exit_code=2)
+    return FIGURES[name]
+
+
+def folder_name(name: str, figure: Figure, setting: Setting) -> str:
+    """Of the folder that is made without --out: figures that share their runs share it; other data have their own."""
+    import re
+
+    own = "-" + re.sub(r"[^A-Za-z0-9]+", "-", setting.data).strip("-").lower() if setting.data else ""
+    return f"{figure.shares}-{setting.name}{own}"

@@ -1,0 +1,29 @@
+"""What the claims of several figures come down to: which of two layers is read better, and how sure that is."""
+
+from __future__ import annotations
+
+from benchmark.probes.accuracy import Classification
+from benchmark.probes.accuracy_table import points
+
+
+def last_of(found: Classification, network: str) -> str:
+    return found.layers(network)[-1]
+
+
+def compare(found: Classification, network: str, better: str, worse: str, place: tuple[str, str]) -> tuple[bool, str]:
+    """Whether `better` is read better than `worse`, where there are intervals with the whole one of their difference;
+    and the numbers in words. place: (dataset, split)."""
+    one, other = (found.row(network, layer, *place).top1 for layer in (better, worse))
+    gap = points(found, network, worse, better, *place)
+    difference = 100 * (one - other)
+    sure = "" if gap is None else f" (95 % interval {100 * gap[0]:+.1f} to {100 * gap[1]:+.1f})"
+    if found.seeds(network) > 1 and gap is not None:
+        sure = f" (over {found.seeds(network)} seeds at least {100 * gap[0]:+.1f})"
+    held = difference > 0 and (gap is None or gap[0] > 0)
+    return held, f"{better} {100 * one:.1f} %, {worse} {100 * other:.1f} %: {difference:+.1f} points{sure}"
+
+
+def bars_of(found: Classification) -> str:
+    """What low and high are, for a legend."""
+    several = max(found.seeds(name) for name in found.trained)
+    return f"deviation over {several} seeds" if several > 1 else "95 % interval over images"
