@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from benchmark.errors import UserError
-from benchmark.figures.paper import methods
+from benchmark.figures.paper import classes, corruptions, epochs, methods, tasks
 from benchmark.figures.scales import SCALES, Setting
 from benchmark.figures.study import Figure
 
-FIGURES: dict[str, Figure] = {**methods.FIGURES}
+FIGURES: dict[str, Figure] = {
+    **methods.FIGURES,
+    **classes.FIGURES,
+    **tasks.FIGURES,
+    **epochs.FIGURES,
+    **corruptions.FIGURES,
+}
 
 #: Names that the paper has and this catalog has not, and where they are.
 ELSEWHERE = {

@@ -3,6 +3,7 @@ the classes, a curve per layer."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import colormaps
@@ -111,3 +112,41 @@ def _legend(axis: Axes, looks: dict[str, dict]) -> None:
         handlelength=3.4,
         borderaxespad=0,
     )
+
+
+def plot_accuracies(
+    values: Mapping[str, Sequence[float]],
+    spread: Mapping[str, Sequence[float]],
+    commonest: float,
+    title: str,
+    out: Path,
+) -> Written:
+    """Draw one panel of accuracies by epoch as out.png and out.svg; a row for every epoch and layer into out.csv.
+
+    values, spread: layer -> per cent, and the deviation over seeds, of every epoch. commonest: per cent that always
+    answering the commonest class gets right. UserError as `write_figure`.
+    """
+    looks = {layer: _look(layer, place, len(values)) for place, layer in enumerate(values)}
+    with figure_style():
+        figure = new_figure(9.5, 4.6)
+        axis, legend = figure.subplots(1, 2, width_ratios=(3, 1))
+        legend.set_axis_off()
+        for layer, look in looks.items():
+            epochs = range(1, len(values[layer]) + 1)
+            every = max(1, len(epochs) // 8)  # a long run's markers would hide its curve
+            axis.plot(epochs, values[layer], **look, linewidth=1.6, markevery=every)
+            low = [value - deviation for value, deviation in zip(values[layer], spread[layer], strict=True)]
+            high = [value + deviation for value, deviation in zip(values[layer], spread[layer], strict=True)]
+            axis.vlines(epochs, low, high, color=look["color"], linewidth=1)
+        axis.axhline(commonest, color="#555555", linewidth=0.8, zorder=1)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel("top-1 accuracy, %")
+        _legend(legend, looks)
+        figure.suptitle(title, fontsize=12)
+        numbers = [
+            {"epoch": k + 1, "layer": layer, "percent": value, "deviation": spread[layer][k]}
+            for layer, row in values.items()
+            for k, value in enumerate(row)
+        ]
+        return write_figure(figure, out, numbers)

@@ -1,4 +1,4 @@
-"""How large the runs of a figure are: at `demo`, minutes on two CPU cores; at `small`, hours; at `paper`, the paper's."""
+"""How large the runs of a figure are: minutes on two CPU cores at `demo`, hours at `small`, the paper's at `paper`."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli import batch_for, cli, judged_sets
+from benchmark.cli import cli, judged_sets
+from benchmark.recipes import batch_for
 from tests.needs import ROOT, needs_blender, needs_bpy
 
 
@@ -57,6 +58,12 @@ def test_help_has_an_example(command):
         (["pack", "fashion-mnist", "--share", "2", "--out", "data"], 2, "--share 2.0"),
         (["figure", "99"], 2, "99"),
         (["figure", "2", "--scale", "planet"], 2, "--scale planet"),
+        (["figure", "7"], 2, "another issue"),
+        (["figure", "1", "--scale", "planet"], 2, "--scale planet"),
+        (["figure", "1", "--scale", "paper"], 2, "--data imagenet:PATH"),
+        (["figure", "1", "--data", "nowhere"], 1, "nowhere"),
+        (["figure", "1", "--objects", "procedural"], 2, "others take --data"),
+        (["figure", "2", "--data", "nowhere"], 2, "renders its own images"),
     ],
 )
 def test_bad_input_is_one_clear_line(tmp_path, arguments, code, says):

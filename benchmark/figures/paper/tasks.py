@@ -1,0 +1,122 @@
+"""Figures 3c and 4: networks trained on one dataset, supervised and by SimCLR, read for other tasks at every layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.figures.claims import Verdict
+from benchmark.figures.curves import Panel, curve, plot_curves, table
+from benchmark.figures.judging import bars_of, last_of
+from benchmark.figures.scales import Setting
+from benchmark.figures.study import Figure, Found, Made, Packed, Probing, Rendered, Shown, Study, Training
+
+SOURCE, FEW = "source", "source, 1 %"
+NETWORKS = ("supervised", "simclr")
+
+_SHARE = 0.01  # of the training images, for FEW
+_FEWEST = 20  # images a class, where a hundredth would be less
+_RENDERS = {"demo": 1500, "small": 6000}
+
+
+def tasks(setting: Setting, share: bool = True) -> dict[str, Packed | Rendered | Made]:
+    """The downstream tasks: --task's datasets; without, what needs no download: digits and renders.
+
+    The paper's are ImageNet, its hundredth, CIFAR-10, Places205, CLEVR and EuroSAT. share: whether a hundredth of the
+    labels is a task, too.
+    """
+    found: dict[str, Packed | Rendered | Made] = {SOURCE: setting.packed()}
+    if share:
+        few = {"share": _SHARE} if setting.is_paper else {"per_class": _per_class(setting)}
+        found[FEW] = setting.packed(**few, limit=None) if setting.is_paper else setting.packed(**few)
+    for text in setting.tasks:
+        name = task_name(text)
+        if name in found:
+            raise UserError(f"--task {text}: there is a task '{name}' already; rename its folder", exit_code=2)
+        found[name] = setting.packed(text)
+    if not setting.tasks and not setting.is_paper:
+        found["digits"] = Made(write_digits, {"side": setting.side})
+        found["renders"] = Rendered(_RENDERS[setting.name], setting.side)
+    return found
+
+
+def _per_class(setting: Setting) -> int:
+    """A hundredth of the scale's images of a class, but not so few that there is nothing to choose a penalty on."""
+    return max(_FEWEST, round(_SHARE * setting.scale.images / setting.classes))
+
+
+def task_name(text: str) -> str:
+    """KIND, or the folder's name."""
+    kind, colon, _ = text.partition(":")
+    return kind if colon else Path(text).resolve().name
+
+
+def write_digits(folder: Path) -> None:
+    """scikit-learn's 1,797 handwritten digits, 8 x 8 grey pixels, as SPLIT/CLASS/NAME.png; every fourth is in `val`."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        path = folder / ("train" if number % 4 else "val") / str(label) / f"{number:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.round(image * 255 / 16).astype(np.uint8)).save(path)
+
+
+def study(setting: Setting) -> Study:
+    datasets = tasks(setting)
+    return Study(
+        datasets=datasets,
+        trainings={name: Training(SOURCE, setting.training(name)) for name in NETWORKS},
+        probings={name: Probing(name, NETWORKS, untrained=True) for name in datasets},
+        seeds=setting.seeds_or_own,
+        note=f"{setting.note()} Tasks: {', '.join(datasets)}.",
+    )
+
+
+def draw_figure3c(found: Found, out: Path) -> Shown:
+    shown = _draw(found, out, "supervised", "Supervised, read for other tasks")
+    return Shown(shown.written, shown.table, _verdicts(found, "supervised"))
+
+
+def draw_figure4(found: Found, out: Path) -> Shown:
+    shown = _draw(found, out, "simclr", "SimCLR, read for other tasks")
+    return Shown(shown.written, shown.table, _verdicts(found, "simclr"))
+
+
+def _draw(found: Found, out: Path, network: str, title: str) -> Shown:
+    """A panel for all tasks together: accuracies differ by task, so what compares are the shapes."""
+    curves = tuple(curve(mean, network, mean.judged[-1], name) for name, mean in found.mean.items())
+    panels = [Panel("validation set of every task", curves)]
+    return Shown(plot_curves(panels, out, title, bars_of(found.mean[SOURCE])), table(panels), [])
+
+
+def _verdicts(found: Found, network: str) -> list[Verdict]:
+    """Section 3.2: on the source supervised is read best at the last layer and SimCLR at the trunk; other tasks have
+    other layers. A layer is as good as the best unless the interval of their difference says that it is worse."""
+    layers = found.mean[SOURCE].layers(network)
+    expected = last_of(found.mean[SOURCE], network) if network == "supervised" else "trunk"
+    cuts = {name: mean.recommend(network, *mean.judged[-1]) for name, mean in found.mean.items()}
+    said = ", ".join(f"{name} {cut.best.layer}" for name, cut in cuts.items())
+    common = set(layers).intersection(*(cut.ties for cut in cuts.values()))
+    source = cuts[SOURCE]
+    where = "the last layer" if network == "supervised" else "the trunk"
+    return [
+        Verdict(
+            f"the task trained on is read best at {where}",
+            expected in source.ties,
+            f"best at {source.best.layer}; as good: {', '.join(source.ties)}",
+        ),
+        Verdict(
+            "the best layer differs between tasks: none is as good as the best for all of them",
+            not common,
+            f"best layers: {said}; as good as the best for every task: {', '.join(sorted(common)) or 'none'}",
+        ),
+    ]
+
+
+FIGURES = {
+    "3c": Figure("supervised: downstream tasks per layer", "figures3c-4", study, draw_figure3c),
+    "4": Figure("SimCLR: downstream tasks per layer", "figures3c-4", study, draw_figure4),
+}
