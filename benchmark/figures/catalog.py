@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmark.errors import UserError
+from benchmark.figures.figure2 import SCALES as OF_2
 from benchmark.figures.paper import classes, corruptions, epochs, methods, tasks
 from benchmark.figures.scales import SCALES, Setting
 from benchmark.figures.study import Figure
@@ -27,14 +28,19 @@ def listed() -> list[str]:
     """A line for every name, in the paper's order."""
     lines = []
     for name in sorted({*FIGURES, *ELSEWHERE}, key=_order):
-        if name in ELSEWHERE:
+        if name == "2":
+            lines.append(f"2: {ELSEWHERE['2']}")
+            lines += [f"2 --scale {known}: {scale.takes}, objects {scale.objects}" for known, scale in OF_2.items()]
+        elif name in ELSEWHERE:
             lines.append(f"{name}: {ELSEWHERE[name]}")
-            continue
-        others = [other for other in FIGURES if FIGURES[other].shares == FIGURES[name].shares and other != name]
-        with_ = f" (same runs as {', '.join(others)})" if others else ""
-        lines.append(f"{name}: {FIGURES[name].title}{with_}")
-    lines += [f"--scale {name}: {scale.takes}" for name, scale in SCALES.items()]
-    return lines
+        else:
+            lines.append(f"{name}: {FIGURES[name].title}{_sharing(name)}")
+    return [*lines, *(f"the others --scale {name}: {scale.takes}" for name, scale in SCALES.items())]
+
+
+def _sharing(name: str) -> str:
+    others = [other for other in FIGURES if FIGURES[other].shares == FIGURES[name].shares and other != name]
+    return f" (same runs as {', '.join(others)})" if others else ""
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -16,7 +16,7 @@ def compare(found: Classification, network: str, better: str, worse: str, place:
     one, other = (found.row(network, layer, *place).top1 for layer in (better, worse))
     gap = points(found, network, worse, better, *place)
     difference = 100 * (one - other)
-    sure = "" if gap is None else f" (95 % interval {100 * gap[0]:+.1f} to {100 * gap[1]:+.1f})"
+    sure = "" if gap is None else f" (95 % interval {100 * gap[0]:+.1f} to {100 * gap[1] + 0.0:+.1f})"
     if found.seeds(network) > 1 and gap is not None:
         sure = f" (over {found.seeds(network)} seeds at least {100 * gap[0]:+.1f})"
     held = difference > 0 and (gap is None or gap[0] > 0)
