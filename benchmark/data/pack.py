@@ -28,7 +28,7 @@ from benchmark.data.dataset import Dataset
 from benchmark.data.datasets import open_dataset
 from benchmark.data.decode import Record, cores, first_line
 from benchmark.data.selection import Choice, Chosen, choose
-from benchmark.data.shard_writer import Treatment, write_shard
+from benchmark.data.shard_writer import Treatment, is_entry, write_shard
 from benchmark.data.shards import PACKED, Gr3dShards
 from benchmark.errors import UserError
 from benchmark.files import write_atomically
@@ -237,7 +237,7 @@ def _write_shards(out: Path, plan: _Plan, pool: Executor | None) -> dict[str, di
     progress = Progress(f"{out}: packing", sum(map(len, plan.images.values())))
     for name, split, records in _shards(plan):
         path, entry = out / name, listed.get(name)
-        if entry is None or not path.is_file() or path.stat().st_size != entry["bytes"]:
+        if not is_entry(entry) or not path.is_file() or path.stat().st_size != entry["bytes"]:
             entry = write_shard(path, split, records, plan.treatments[split], pool)
             listed[name] = entry
             write_atomically(out / "checksums.json", _json(listed))
