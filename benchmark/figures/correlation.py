@@ -20,7 +20,8 @@ WEAK = 0.5  # a rank correlation below this says little of one layer's order by 
 
 @dataclass(frozen=True)
 class Trial:
-    """Networks of one setting: ``option`` of ``objective`` was ``value``, all else the base's.
+    """Networks of one setting: ``option`` of ``objective`` was ``value``, all else as in the recipe. The recipe itself
+    has the option "".
 
     trunk, head: top-1 accuracy, from 0 to 1, read from the trunk and from the last layer of the head, one a seed.
     """
@@ -74,7 +75,7 @@ def plot_scatter(trials: Sequence[Trial], out: Path) -> Written:
             _diagonal(axis)
         axes[0].set_ylabel("accuracy at the trunk")
         handles = [
-            Line2D([], [], color=colour, marker=marker, linestyle="none", label=option)
+            Line2D([], [], color=colour, marker=marker, linestyle="none", label=option or "recipe")
             for option, (colour, marker) in zip(options, CURVES * 2, strict=False)
         ]
         handles.append(Line2D([], [], color="#555555", linewidth=0.8, label="both alike"))
@@ -168,7 +169,8 @@ def _point(axis: Axes, trial: Trial, colour: str, marker: str) -> None:
         linestyle="none",
         elinewidth=0.9,
     )
-    axis.annotate(f"{trial.value:g}", (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7, color=colour)
+    text = f"{trial.value:g}" if trial.option else ""
+    axis.annotate(text, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7, color=colour)
 
 
 def _diagonal(axis: Axes) -> None:
