@@ -282,7 +282,7 @@ def _fit(
     with FeatureStore(len(table)) as store:
         store.fill(how.layers(subject, table, source), place)
         for layer in list(store.layers):
-            readouts[layer], logits = logistic.fit(store.pop(layer), labels, classes, outer, how.device)
+            readouts[layer], logits = logistic.fit(store.pop(layer, how.device), labels, classes, outer, how.device)
             found.append(ranks(logits, labels.to(logits.device)).cpu()[place])
     hits.add(network, torch.stack(found, dim=1))
     return readouts

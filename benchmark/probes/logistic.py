@@ -31,7 +31,7 @@ RELATIVE_PENALTIES: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(2, -1
 PATIENCE = 4  # penalties in a row that are no better on the inner split end the path
 
 # Estimated distance of the objective from its minimum, nats an image, at which a solution is taken.
-PATH_TOLERANCE = 1e-7
+PATH_TOLERANCE = 1e-6
 TOLERANCE = 1e-11
 _MOST_STEPS = 500
 
@@ -49,8 +49,8 @@ _CONSTANT = 1e-12  # spread beside the mean that rounding gives
 class Scaling:
     """x -> (x - shift) / scale for features x (n, d).
 
-    shift: (d,), float32 values in float64. scale: square root of the mean variance of a feature. varies: (d,), False
-    for features that are constant: they are set to 0.
+    All on the CPU. shift: (d,), float32 values in float64. scale: square root of the mean variance of a feature.
+    varies: (d,), False for features that are constant: they are set to 0.
     """
 
     shift: Tensor
@@ -65,7 +65,7 @@ class Scaling:
         variance = sum((part.double() - mean).square().sum(dim=0) for part in x.split(8192)) / len(x)
         varies = variance.sqrt() > _CONSTANT * mean.abs()
         spread = float((variance * varies).mean().sqrt())
-        return cls(mean.float().double(), spread if spread > 0 else 1.0, varies)
+        return cls(mean.float().double().cpu(), spread if spread > 0 else 1.0, varies.cpu())
 
     def apply_(self, x: Tensor) -> Tensor:
         """In place, on float32 (n, d)."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmark.data.place import available_memory, in_words
 from benchmark.errors import UserError
 
-_RAM_SHARE = 0.5  # of the available memory that features may take
+_RAM_SHARE = 0.5  # of the available memory, or of a GPU's, that features may take
 _DISK_SHARE = 0.9  # of the free space of the temporary folder
 
 
@@ -44,9 +44,11 @@ class FeatureStore:
             for layer, x in features.items():
                 self.layers[layer][place[rows]] = x.cpu()
 
-    def pop(self, layer: str) -> Tensor:
-        """The layer's features; the store forgets them."""
-        return self.layers.pop(layer)
+    def pop(self, layer: str, device: torch.device) -> Tensor:
+        """The layer's features, which the store forgets: on a GPU, where they take at most half of its free memory."""
+        x = self.layers.pop(layer)
+        fits = device.type == "cuda" and x.nbytes <= _RAM_SHARE * torch.cuda.mem_get_info(device)[0]
+        return x.to(device) if fits else x
 
     def _allocate(self, widths: dict[str, int]) -> None:
         size = 4 * self.images * sum(widths.values())
