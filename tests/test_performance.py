@@ -1,5 +1,6 @@
 """The measuring functions of tests/performance, run for real on a CPU at sizes that take seconds; no time is judged."""
 
+import argparse
 import importlib.util
 import sys
 from dataclasses import asdict
@@ -95,3 +96,17 @@ def test_decode_speed_compares_decoding_once_and_again(tmp_path, monkeypatch):
     assert numbers["images"] == 16 and all(value > 0 for value in rates.values())
     again = [script.Decoding(records, 32)[row] for row in range(16)]
     assert torch.equal(torch.stack(again), table.images)
+
+
+def test_classify_speed_has_every_contender_near_gr3d(tmp_path):
+    script = load("classify_speed")
+    sizes = {"rows": 400, "width": 12, "classes": 3, "layers": 1, "peer_layers": 1, "epochs": 5}
+    options = argparse.Namespace(**sizes, scratch=tmp_path)
+    script.write_features(options)
+    found = {name: getattr(script, name)(options) for name in script.CONTENDERS}
+    exact = found["gr3d"]
+    for name, own in found.items():
+        assert own["accuracy"][0] == pytest.approx(exact["accuracy"][0], abs=0.15), name
+        assert own["objective"][0] >= exact["objective"][0] - 1e-9, name
+        assert name in script.line(name, {"seconds": 1.0, "peak_mib": 1.0, "libraries_mib": 1.0, **own}, exact)
+    assert found["sklearn"]["difference"] < 0.01
