@@ -280,7 +280,8 @@ def samples(data: Path | None, split: str | None, columns: int | None, out: Path
     from benchmark.figures.contact import contact_sheet
 
     data = data or DATA
-    click.echo(contact_sheet(data, out or data / "contact-sheet.png", split or "train", columns=columns or 12))
+    out = out or (data if data.is_dir() else Path()) / "contact-sheet.png"  # KIND:PATH is no folder
+    click.echo(contact_sheet(data, out, split or "train", columns=columns or 12))
 
 
 def draw_sweep(

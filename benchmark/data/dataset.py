@@ -187,10 +187,10 @@ class Pictures:
 
     def identity(self) -> list:
         """[path, bytes, time of change] of every file of every split: all of them decide the size."""
-        root = self.dataset.path.resolve()
-        files = ((path, path.stat()) for path in sorted(self.dataset.files()))
-        stamps = [[os.path.relpath(path, self.dataset.path), stat.st_size, stat.st_mtime_ns] for path, stat in files]
-        return [self.dataset.name, str(root), self.split, *stamps]
+        root = str(self.dataset.path)
+        stats = ((path.removeprefix(root), os.stat(path)) for path in sorted(map(str, self.dataset.files())))
+        stamps = [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+        return [self.dataset.name, str(self.dataset.path.resolve()), self.split, *stamps]
 
     def verify(self) -> None:
         """There is nothing to compare the files with."""
@@ -217,19 +217,13 @@ def common_size(records: list[Record]) -> tuple[int, int]:
 
 def class_folders(root: Path, base: Path) -> list[Record]:
     """The images in root/CLASS/**, sorted by class and name. Their ids are paths below `base`."""
-    paths = sorted(path for folder in root.iterdir() if is_class_folder(folder) for path in image_files(folder))
-    return [
-        Record(
-            where=str(path),
-            index=index,
-            latents=None,
-            quaternion=None,
-            object_id=str(path.relative_to(base)),
-            category=path.relative_to(root).parts[0],
-            image=path,
-        )
-        for index, path in enumerate(paths)
-    ]
+    records: list[Record] = []
+    for folder in sorted(filter(is_class_folder, root.iterdir())):
+        prefix = folder.relative_to(base)
+        for name in image_files(folder):
+            where = f"{folder}/{name}"
+            records.append(Record(where, len(records), None, None, f"{prefix}/{name}", folder.name, Path(where)))
+    return records
 
 
 def is_class_folder(folder: Path) -> bool:
@@ -237,13 +231,17 @@ def is_class_folder(folder: Path) -> bool:
     return not folder.name.startswith(".") and folder.is_dir()
 
 
-def image_files(folder: Path) -> Iterator[Path]:
-    """Files at any depth of `folder` that end as images do; not hidden ones."""
+def image_files(folder: Path) -> list[str]:
+    """Paths below `folder`, at any depth, of files that end as images do and are not hidden; sorted part by part."""
+    found = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = os.path.relpath(place, folder)
+        prefix = "" if inside == "." else f"{inside}/"
         for name in names:
             if name.rpartition(".")[2].lower() in IMAGE_FORMATS and not name.startswith("."):
-                yield Path(place, name)
+                found.append(prefix + name)
+    return sorted(found, key=lambda name: name.split("/"))
 
 
 def array_records(images: np.ndarray, labels: list[str], name: str) -> list[Record]:

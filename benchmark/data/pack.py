@@ -24,11 +24,11 @@ import numpy as np
 
 from benchmark.data.card import card
 from benchmark.data.corruptions import ALL, SEVERITIES, SMALLEST, check_library
-from benchmark.data.dataset import Dataset
+from benchmark.data.dataset import Dataset, common_size
 from benchmark.data.datasets import open_dataset
 from benchmark.data.decode import Record, cores, first_line
-from benchmark.data.selection import Choice, Chosen, choose
-from benchmark.data.shard_writer import Treatment, write_shard
+from benchmark.data.selection import Choice, Chosen, choose, judging_split
+from benchmark.data.shard_writer import Treatment, is_entry, write_shard
 from benchmark.data.shards import PACKED, Gr3dShards
 from benchmark.errors import UserError
 from benchmark.files import write_atomically
@@ -78,7 +78,7 @@ def pack(
     """Write the dataset that `data` names (datasets.py) as shards into the folder `out`, or go on doing so.
 
     side: scale the middle square of every image to side x side pixels; None keeps the files as they are. shard_size:
-    images in a shard. corrupt: names of corruptions.ALL; the images of the one split that is packed (default `val`)
+    images in a shard. corrupt: names of corruptions.ALL; the images of the one split that is packed (default: `val`)
     become splits NAME_SEVERITY, for each of `severities`. chosen: the fields of Choice. Images become JPEG where all of
     them are, else PNG, which loses nothing. Images that cannot be decoded are left out and reported. Progress goes to
     stderr. Many corruptions are drawn in processes of their own: a script that calls this needs the usual
@@ -118,7 +118,7 @@ def _plan(
     severities: Sequence[int],
 ) -> _Plan:
     if corrupt:
-        choice = replace(choice, splits=choice.splits or ("val",))
+        choice = replace(choice, splits=choice.splits or (judging_split(dataset.splits),))
         _check_corruptions(corrupt, severities, choice, side)
     images, groups = choose(dataset, choice)
     for split, records in images.items():
@@ -128,6 +128,8 @@ def _plan(
     treatments = dict.fromkeys(images, Treatment(format, side))
     if corrupt:
         (records,) = images.values()
+        if side is None and min(common_size(records)) < SMALLEST:
+            raise UserError(f"--corrupt: needs images of {SMALLEST} pixels a side; give --side {SMALLEST}", 2)
         treatments = {f"{name}_{k}": Treatment(format, side, name, k) for name in corrupt for k in severities}
         images, groups = dict.fromkeys(treatments, records), (tuple(treatments),)
     spec = {
@@ -237,7 +239,7 @@ def _write_shards(out: Path, plan: _Plan, pool: Executor | None) -> dict[str, di
     progress = Progress(f"{out}: packing", sum(map(len, plan.images.values())))
     for name, split, records in _shards(plan):
         path, entry = out / name, listed.get(name)
-        if entry is None or not path.is_file() or path.stat().st_size != entry["bytes"]:
+        if not is_entry(entry) or not path.is_file() or path.stat().st_size != entry["bytes"]:
             entry = write_shard(path, split, records, plan.treatments[split], pool)
             listed[name] = entry
             write_atomically(out / "checksums.json", _json(listed))

@@ -11,6 +11,7 @@ import numpy as np
 from benchmark.data.dataset import Dataset
 from benchmark.data.decode import Record
 from benchmark.data.published.text import read_lines
+from benchmark.data.shards import FITTING
 from benchmark.errors import UserError
 
 OOD_SPLITS = 6  # of other classes: Figure 3b of the paper
@@ -142,9 +143,16 @@ def _listed(records: list[Record], dataset: Dataset, path: Path) -> list[Record]
     return [record for record in records if id(record) in wanted]
 
 
+def judging_split(splits: Iterable[str]) -> str:
+    """`val`, or the only split there is beside those that are fitted on; else `val`, though it is not there."""
+    others = [split for split in splits if split not in FITTING]
+    return others[0] if len(others) == 1 else "val"
+
+
 def _by_classes(chosen: Chosen, dataset: Dataset, choice: Choice) -> tuple[Chosen, tuple[tuple[str, ...], ...]]:
     """Random classes as `train` and `val`, others as splits of their own (Choice.classes)."""
-    if missing := {"train", "val"} - set(chosen):
+    sources = ("train", judging_split(chosen))
+    if missing := set(sources) - set(chosen):
         raise UserError(f"--classes: needs split '{min(missing)}', which {dataset} has not, or --splits leaves out", 2)
     names = dataset.classes
     if len(names) < choice.classes + 2:
@@ -153,7 +161,7 @@ def _by_classes(chosen: Chosen, dataset: Dataset, choice: Choice) -> tuple[Chose
     groups = []
     for number, members in enumerate(class_groups(names, choice.classes, choice.seed)):
         group = (f"ood{number}_train", f"ood{number}") if number else ("train", "val")
-        for split, source in zip(group, ("train", "val"), strict=True):
+        for split, source in zip(group, sources, strict=True):
             taken[split] = [record for record in chosen[source] if record.category in members]
         groups.append(group)
     return taken, tuple(groups)

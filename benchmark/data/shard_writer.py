@@ -71,6 +71,18 @@ def write_shard(path: Path, split: str, records: list[Record], treatment: Treatm
     }
 
 
+def is_entry(entry: object) -> bool:
+    """Whether it is what write_shard returns, also after a round trip through JSON."""
+    numbers = ("bytes", "samples", "shortest")
+    return (
+        isinstance(entry, dict)
+        and all(type(entry.get(name)) is int for name in numbers)
+        and isinstance(entry.get("sha256"), str)
+        and isinstance(entry.get("size", 0), list | None)
+        and all(index.isdecimal() for index in entry.get("left_out", {}))
+    )
+
+
 def _encoded(record: Record, treatment: Treatment) -> tuple[bytes, tuple[int, int]] | str:
     """`encoded`, or why it cannot be."""
     try:

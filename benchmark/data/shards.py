@@ -54,8 +54,8 @@ class Gr3dShards(Dataset):
         return count_listed(self.path, split)
 
     def source(self, split: str) -> "Shards":
-        images = self.info["images"] if self._packed else {"size": None, "shortest": None}
-        side = min(images["shortest"], LARGEST_SIDE) if self._packed and images["size"] is None else None
+        several_sizes = self._packed and self.info["images"].get("size") is None
+        side = min(self.info["images"]["shortest"], LARGEST_SIDE) if several_sizes else None
         return Shards(self.path, split, self.has_latents, side)
 
     def classes_of(self, split: str) -> tuple[str, ...]:
@@ -124,9 +124,22 @@ def read_info(data: Path) -> dict:
 
 
 def _is_finished(info: dict) -> bool:
-    """Whether all is there that gr3d pack writes in the end."""
-    kinds = {"classes": dict, "groups": list, "images": dict}
-    return all(isinstance(info.get(name), kind) for name, kind in kinds.items())
+    """Whether all is there, and as it should be, that gr3d pack writes in the end."""
+    classes, groups, images = info.get("classes"), info.get("groups"), info.get("images")
+    return (
+        isinstance(classes, dict)
+        and all(map(_are_names, classes.values()))
+        and isinstance(groups, list)
+        and all(_are_names(group) and set(group) <= set(classes) for group in groups)
+        and isinstance(images, dict)
+        and type(images.get("shortest")) is int
+        and images["shortest"] > 0
+        and type(info.get("has_latents")) is bool
+    )
+
+
+def _are_names(values: object) -> bool:
+    return isinstance(values, list) and len(values) > 0 and all(isinstance(value, str) for value in values)
 
 
 def shard_splits(data: Path) -> list[str]:

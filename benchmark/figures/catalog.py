@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from benchmark.errors import UserError
 from benchmark.figures.figure2 import SCALES as OF_2
-from benchmark.figures.paper import classes, corruptions, epochs, methods, tasks
+from benchmark.figures.paper import (
+    classes,
+    corruptions,
+    epochs,
+    hyperparameters,
+    methods,
+    optimisation,
+    positives,
+    tasks,
+)
 from benchmark.figures.scales import SCALES, Setting
 from benchmark.figures.study import Figure
 
@@ -14,6 +23,9 @@ FIGURES: dict[str, Figure] = {
     **tasks.FIGURES,
     **epochs.FIGURES,
     **corruptions.FIGURES,
+    **optimisation.FIGURES,
+    **hyperparameters.FIGURES,
+    **positives.FIGURES,
 }
 
 #: Names that the paper has and this catalog has not, and where they are.

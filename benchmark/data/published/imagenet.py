@@ -41,7 +41,7 @@ class ImageNet(Photographs):
         folder = self.root / split
         if any(is_class_folder(entry) for entry in folder.iterdir()):
             return class_folders(folder, self.root)
-        paths = sorted(image_files(folder))
+        paths = [folder / name for name in image_files(folder)]
         if not paths:
             return []
         return [

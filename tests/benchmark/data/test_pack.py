@@ -233,3 +233,39 @@ def test_colours_survive(tmp_path):
         Image.fromarray(np.full((20, 20, 3), (200, 30, 90), np.uint8)).convert(mode).save(path, quality=100)
     pack(tmp_path / "data", tmp_path / "out")
     same_table(tmp_path / "out", tmp_path / "data", "train")
+
+
+DAMAGED = {
+    "classes": [{"train": ["cat"]}, {"train": "cat"}, {"train": []}, None],
+    "groups": [[["train", "test"]], "train", None],
+    "images": [{"size": None}, {"size": None, "shortest": "4"}, {"size": None, "shortest": 0}, None],
+    "has_latents": [1, None],
+}
+
+
+@pytest.mark.parametrize("entry", DAMAGED)
+def test_damaged_notes_are_one_line(photos, tmp_path, entry):
+    pack(photos, tmp_path / "out", limit=6)
+    path = tmp_path / "out" / "dataset.json"
+    info = json.loads(path.read_text())
+    for value in DAMAGED[entry]:
+        path.write_text(json.dumps({**info, entry: value}))
+        with pytest.raises(UserError, match="was not packed to its end"):
+            open_dataset(tmp_path / "out")
+    pack(photos, tmp_path / "out", limit=6)
+    assert json.loads(path.read_text()) == info
+
+
+def test_damaged_checksums_are_made_again(photos, tmp_path):
+    pack(photos, tmp_path / "out", limit=6)
+    path = tmp_path / "out" / "checksums.json"
+    before = path.read_bytes()
+    for change in ({"bytes": "1"}, {"left_out": {"x": ""}}, {"size": 3}, {"shortest": None}, {"sha256": 0}):
+        listed = json.loads(before)
+        listed["train-000000.tar"] |= change
+        path.write_text(json.dumps(listed))
+        pack(photos, tmp_path / "out", limit=6)
+        assert path.read_bytes() == before
+    path.write_text("{")
+    with pytest.raises(UserError, match=r"checksums\.json: damaged"):
+        pack(photos, tmp_path / "out", limit=6)

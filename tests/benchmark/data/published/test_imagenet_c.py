@@ -97,6 +97,14 @@ def test_processes_draw_what_one_thread_draws(photos, tmp_path, monkeypatch):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "many" / file).read_bytes()
 
 
+def test_another_name_than_val(photos, tmp_path):
+    (photos / "val").rename(photos / "test")
+    assert pack(photos, tmp_path / "out", corrupt=("contrast",), severities=(4,)).images == {"contrast_4": 6}
+    making.fashion_mnist(tmp_path / "fm")
+    with pytest.raises(UserError, match="--corrupt: needs images of 32 pixels a side; give --side 32"):
+        pack(f"fashion-mnist:{tmp_path / 'fm'}", tmp_path / "no", corrupt=("fog",))
+
+
 def test_what_cannot_be_drawn(photos, tmp_path, monkeypatch):
     for options, message in (
         ({"corrupt": ("rain",)}, "--corrupt rain: choose of gaussian_noise, "),
