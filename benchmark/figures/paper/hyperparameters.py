@@ -48,7 +48,6 @@ _BATCHES = (0.125, 0.25, 0.5, 2.0)  # times its batch, and its learning rate
 # Many networks: fewer images and passes than the other figures' at these scales.
 _IMAGES = {"demo": 1000, "small": 4000}
 _EPOCHS = {"demo": 4, "small": 10}
-_SEEDS = {"demo": 1, "small": 2}
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def study(setting: Setting) -> Study:
         datasets={"source": source},
         trainings={p.name: Training("source", setting.training(p.objective, **{**p.options, **epochs})) for p in grid},
         probings={CLASSES: Probing("source", tuple(point.name for point in grid))},
-        seeds=setting.seeds or _SEEDS.get(setting.name, setting.seeds_or_own),
+        seeds=setting.seeds_or_own,
         note=note,
     )
 

@@ -150,9 +150,9 @@ def test_5_and_13_from_numbers_to_pictures(data, tmp_path):
     scatter = hyperparameters.draw_scatter(found, tmp_path / "figure5")
     rows = list(csv.DictReader(scatter.written.csv.open()))
     assert len(rows) == len(names) == 28
-    assert (rows[0]["objective"], rows[0]["option"], rows[0]["seeds"]) == ("simclr", "", "2")
-    assert float(rows[0]["trunk"]) == pytest.approx(0.805) and float(rows[0]["head"]) == pytest.approx(0.3)
-    assert "| simclr | 7 | nan | 80.5% to 80.5% | 30.0% to 36.0% |" in scatter.table
+    assert (rows[0]["objective"], rows[0]["option"], rows[0]["seeds"]) == ("simclr", "", "3")
+    assert float(rows[0]["trunk"]) == pytest.approx(0.81) and float(rows[0]["head"]) == pytest.approx(0.3)
+    assert "| simclr | 7 | nan | 81.0% to 81.0% | 30.0% to 36.0% |" in scatter.table
     assert all(verdict.held for verdict in scatter.verdicts[:4])
     grid = hyperparameters.draw_grid(found, tmp_path / "figure13")
     rows = list(csv.DictReader(grid.written.csv.open()))
@@ -187,6 +187,7 @@ def test_3a_from_numbers_to_picture(data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # four processes and six probings, a minute or two where nothing else runs
 def test_6_from_data_to_picture(data, tmp_path, monkeypatch):
     """All of it for real, with networks of a few steps: neighbours of the first network are the second one's pairs."""
     tiny = replace(scales.SCALES["demo"], training={"recipe": "small", "batch": 8, "lr": 5e-4}, epochs=1)
