@@ -103,15 +103,17 @@ def _look(curve: Curve, names: Sequence[str]) -> dict[str, object]:
 
 
 def _draw(axis, curve: Curve, names: Sequence[str], lowest: bool) -> None:
-    look, places = _look(curve, names), range(len(curve.layers))
+    look, count = _look(curve, names), len(names)
+    aside = 0 if curve.control else min(0.1, 0.6 / count) * (names.index(curve.name) - (count - 1) / 2)
+    places = [layer + aside for layer in range(len(curve.layers))]  # bars of several curves stand side by side
     axis.plot(places, curve.values, **look)
-    barred = [k for k in places if curve.low[k] is not None]
+    barred = [k for k, low in enumerate(curve.low) if low is not None]
     ends = [[end[k] for k in barred] for end in (curve.low, curve.high)]
-    axis.vlines(barred, *ends, color=look["color"], linewidth=1.1, zorder=look["zorder"])
+    axis.vlines([places[k] for k in barred], *ends, color=look["color"], linewidth=1.1, zorder=look["zorder"])
     if not curve.control:
         best = curve.layers.index(curve.best(lowest))
         square = {"marker": "s", "markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.8}
-        axis.plot(best, curve.values[best], color=look["color"], **square, zorder=4)
+        axis.plot(places[best], curve.values[best], color=look["color"], **square, zorder=4)
 
 
 def _legend(figure, panels: Sequence[Panel], names: Sequence[str], depth: Depth, bars: str, lowest: bool) -> None:
