@@ -26,8 +26,8 @@ def photos(tmp_path):
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_study_fits_together(name, scale, photos):
-    study = FIGURES[name].study(Setting(scale, str(photos)))
-    assert study.seeds == SCALES[scale].seeds and study.note
+    study = FIGURES[name].study(Setting(scale, str(photos), seeds=2))
+    assert study.seeds == 2 and study.note
     for training in study.trainings.values():
         assert training.data in study.datasets
         assert run_of(training.options).objective in ("supervised", "simclr", "barlow-twins", "vicreg", "byol")
