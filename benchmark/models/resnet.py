@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet34, resnet50
 
@@ -24,6 +25,7 @@ class ResNet(Network):
 
     def __init__(self, arch: str, stem: str, head: str) -> None:
         trunk = _TRUNKS[arch](weights=None)
+        _guard_single_pixels(trunk)
         super().__init__(trunk.fc.in_features, head)
         if stem == "small":
             conv = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
@@ -49,3 +51,25 @@ class ResNet(Network):
             if self.granularity == "stage":
                 yield name, x
         yield "trunk", x.mean(dim=(2, 3))
+
+
+class _StridedConv2d(nn.Conv2d):
+    """As nn.Conv2d, but on a map of one pixel only the middle of the kernel, which alone meets it, is used.
+
+    There the bfloat16 weight gradient of a strided convolution reads memory on CPUs that nobody has written (torch 2.15
+    with oneDNN 3.13.3): NaN, infinite or merely wrong, and another one every time. Images of up to 16 pixels, whose
+    block3 gives one pixel, come into it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (1, 1):
+            return super().forward(x)
+        row, column = self.padding
+        return F.conv2d(x, self.weight[:, :, row : row + 1, column : column + 1], self.bias)
+
+
+def _guard_single_pixels(trunk: nn.Module) -> None:
+    """Turn the strided convolutions of torchvision's blocks into _StridedConv2d; parameters and their names stay."""
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv2d) and module.stride != (1, 1) and module.padding != (0, 0):
+            module.__class__ = _StridedConv2d

@@ -121,6 +121,28 @@ def test_resnet50_trunk_is_as_wide_as_the_head():
     assert widths == [64, 256, 512, 1024, 2048, 2048, 2048, 2048, 2048]
 
 
+def test_a_strided_convolution_of_one_pixel_has_a_sound_gradient(network):
+    """What block4 sees of images of 16 pixels. In bfloat16, oneDNN's own kernel reads what freed memory holds: NaN."""
+    convolution = network.block4[0].conv1
+    pixel = torch.randn(8, convolution.in_channels, 1, 1, generator=torch.Generator().manual_seed(0))
+
+    def gradient(precision: torch.dtype) -> torch.Tensor:
+        convolution.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            output = convolution(pixel)
+        loss = output.float().square().sum()
+        freed = [torch.full((convolution.weight.numel() // k,), torch.nan) for k in (1, 1, 2, 2, 4, 4)]
+        del freed
+        loss.backward()
+        return convolution.weight.grad.clone()
+
+    plain = torch.nn.functional.conv2d(pixel, convolution.weight, stride=2, padding=convolution.padding)
+    torch.testing.assert_close(convolution(pixel), plain)
+    exact = gradient(torch.float32)
+    for _ in range(4):
+        assert (gradient(torch.bfloat16) - exact).norm() < 0.02 * exact.norm()
+
+
 def test_initial_weights_are_a_function_of_the_seed():
     state = torch.get_rng_state()
     first, second, other = (build_network("resnet18", "small", "none", seed) for seed in (1, 1, 2))
