@@ -15,7 +15,7 @@ from statistics import mean, stdev
 from benchmark.errors import UserError
 from benchmark.files import write_atomically
 from benchmark.probes.recommend import Recommendation, recommend
-from benchmark.probes.results import TRAINED, Gaps, Networks, Results, Row, name_for
+from benchmark.probes.results import Gaps, Networks, Results, Row, further_networks
 from benchmark.probes.seeds import described, groups, name_of
 
 FORMAT = 1
@@ -167,19 +167,12 @@ def merge_classifications(parts: Sequence[Classification]) -> Classification:
     UserError if they differ in data, splits, classes or pooling, or if two trained networks have the same name."""
     first = parts[0]
     rows, margins, networks, fits = list(first.rows), list(first.margins), dict(first.info["networks"]), []
-    for part in parts[1:]:
-        for key in ("datasets", "fit_on", "judged_on", "splits", "classes", "pool"):
-            if part.info[key] != first.info[key]:
-                raise UserError(f"these results do not compare: their {key!r} differ; plot them apart", 2)
-        for name, network in part.info["networks"].items():
-            if name in networks and TRAINED in (network["role"], networks[name]["role"]):
-                raise UserError(f"two of these results hold a network {name!r}; rename one", 2)
-            new = name_for(network, name, networks)
-            if new not in networks:
-                networks[new] = network
-                rows += [replace(row, network=new) for row in part.rows if row.network == name]
-                margins += [replace(one, network=new) for one in part.margins if one.network == name]
-                fits += [{**one, "network": new} for one in part.info["fits"] if one["network"] == name]
+    compared = ("datasets", "fit_on", "judged_on", "splits", "classes", "pool")
+    for part, name, new in further_networks(parts, compared):
+        networks[new] = part.info["networks"][name]
+        rows += [replace(row, network=new) for row in part.rows if row.network == name]
+        margins += [replace(one, network=new) for one in part.margins if one.network == name]
+        fits += [{**one, "network": new} for one in part.info["fits"] if one["network"] == name]
     info = {**first.info, "networks": networks, "fits": [*first.info["fits"], *fits]}
     return Classification(tuple(rows), info, tuple(margins))
 

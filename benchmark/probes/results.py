@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
+from typing import TypeVar
 
 from benchmark.errors import UserError
 from benchmark.files import write_atomically
@@ -96,6 +97,9 @@ class Networks:
     def seeds(self, network: str) -> int:
         """How many runs the network stands for."""
         return len(self.info["networks"][network].get("seeds", ())) or 1
+
+
+AnyResults = TypeVar("AnyResults", bound=Networks)
 
 
 @dataclass(frozen=True)
@@ -192,22 +196,34 @@ def merge_results(parts: Sequence[Results]) -> Results:
     """
     first = parts[0]
     rows, gaps, networks = list(first.rows), list(first.gaps), dict(first.info["networks"])
-    for part in parts[1:]:
-        for key in ("dataset", "fit_on", "judged_on", "splits", "pool"):
-            if part.info[key] != first.info[key]:
-                raise UserError(f"these results do not compare: their {key!r} differ; plot them apart", 2)
-        for name, network in part.info["networks"].items():
-            if name in networks and TRAINED in (network["role"], networks[name]["role"]):
-                raise UserError(f"two of these results hold a network {name!r}; rename one", 2)
-            new = name_for(network, name, networks)
-            if new not in networks:
-                networks[new] = network
-                rows += [replace(row, network=new) for row in part.rows if row.network == name]
-                gaps += [replace(their, network=new) for their in part.gaps if their.network == name]
+    for part, name, new in further_networks(parts, ("dataset", "fit_on", "judged_on", "splits", "pool")):
+        networks[new] = part.info["networks"][name]
+        rows += [replace(row, network=new) for row in part.rows if row.network == name]
+        gaps += [replace(their, network=new) for their in part.gaps if their.network == name]
     return Results(tuple(rows), {**first.info, "networks": networks}, tuple(gaps))
 
 
-def name_for(network: Mapping, name: str, networks: Mapping[str, Mapping]) -> str:
+def further_networks(parts: Sequence[AnyResults], compared: Sequence[str]) -> Iterator[tuple[AnyResults, str, str]]:
+    """(part, its name there, its name among all) of every network that the first part does not have.
+
+    A control that occurs twice is taken once; another one of the same name becomes `name 2`. UserError if an entry
+    `compared` of `info` differs, or if two trained networks have the same name.
+    """
+    first, known = parts[0], dict(parts[0].info["networks"])
+    for part in parts[1:]:
+        for key in compared:
+            if part.info[key] != first.info[key]:
+                raise UserError(f"these results do not compare: their {key!r} differ; plot them apart", 2)
+        for name, network in part.info["networks"].items():
+            if name in known and TRAINED in (network["role"], known[name]["role"]):
+                raise UserError(f"two of these results hold a network {name!r}; rename one", 2)
+            new = _name_for(network, name, known)
+            if new not in known:
+                known[new] = network
+                yield part, name, new
+
+
+def _name_for(network: Mapping, name: str, networks: Mapping[str, Mapping]) -> str:
     """The first of `name`, `name 2`, `name 3`, ... that is free in `networks`, or taken by the same weights."""
     names = chain([name], (f"{name} {k}" for k in count(2)))
     return next(n for n in names if n not in networks or networks[n]["weights"] == network["weights"])
