@@ -37,7 +37,7 @@ class Scale:
 _SMALL_TRAINING = {"recipe": "small", "stem": "imagenet", "batch": 64, "lr": 5e-4}
 
 SCALES = {
-    "demo": Scale("fashion-mnist", 32, 2000, _SMALL_TRAINING, 8, 1, "under 10 minutes on 2 CPU cores"),
+    "demo": Scale("fashion-mnist", 32, 1200, _SMALL_TRAINING, 10, 1, "under 10 minutes on 2 CPU cores"),
     "small": Scale("fashion-mnist", 64, 12_000, _SMALL_TRAINING, 20, 3, "a few hours on 2 CPU cores"),
     "paper": Scale(None, 224, None, {"recipe": "paper"}, None, 3, "the paper's settings, on GPUs; --dry-run says"),
 }

@@ -172,8 +172,9 @@ def make(name: str, figure: Figure, study: Study, out: Path, render: Render, dev
     Raises UserError naming what failed.
     """
     found = run_study(study, out, render, device)
-    shown = figure.draw(found, out / f"figure{name}")
-    report = out / f"figure{name}.md"
+    stem = name if name.startswith("table") else f"figure{name}"
+    shown = figure.draw(found, out / stem)
+    report = out / f"{stem}.md"
     text = summary(name, figure, study, shown)
     write_atomically(report, text.encode())
     seconds = sum(Clock(out / "steps.json").seconds.values())
