@@ -85,10 +85,11 @@ def test_killed_while_training_it_goes_on(tmp_path):
     command = [sys.executable, "-c", script, str(photos), str(out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     first = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment, start_new_session=True)
-    log = out / "runs" / "supervised.log"
+    begun = out / "runs" / "supervised" / "config.json"
     deadline = time.monotonic() + 200
-    while not (log.exists() and "epoch 1/4" in log.read_text()) and time.monotonic() < deadline:
+    while not begun.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert first.poll() is None
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert not (out / "figure99.png").exists()
