@@ -1,12 +1,6 @@
-"""Trains one network: sets up what a run needs, repeats the trainer's step, saves.
+"""Trains one network: sets up what a run needs, has a sitting at it, reports."""
 
-Under torchrun every rank runs this. They end together: what goes wrong on one, or is asked of one, is known to all
-after the step at the latest. The main rank alone writes and speaks.
-"""
-
-import signal
 import sys
-import time
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -23,12 +17,10 @@ from benchmark.training import run as run_directory
 from benchmark.training.compilation import wants_compile
 from benchmark.training.config import RunConfig, TrainConfig, check, check_shares
 from benchmark.training.device import numerics, resolve_device, resolve_precision, use_own_cores
-from benchmark.training.keeper import keeping
 from benchmark.training.log import mean_loss
 from benchmark.training.memory import keep_freed_memory
 from benchmark.training.positives import NEIGHBOURS, partners
-from benchmark.training.run import Checkpoint
-from benchmark.training.stop import StopRequest
+from benchmark.training.sitting import check_same, device_name, explained, fit, holds_run, say_where
 from benchmark.training.trainer import Trainer
 
 
@@ -46,21 +38,14 @@ def train(config: TrainConfig, resume: bool = False) -> dict:
     """
     device = resolve_device(config.device)
     wants_compile(config.compile, device, config.deterministic)  # a wrong choice is said before anything is made
-    try:
-        with distributed.started(device), numerics(device, config.deterministic), ExitStack() as held:
-            run, spec, finished, resumed = _claim(config, device, resume, held)
-            return _finished(config) if finished else _train(config, run, spec, device, resumed)
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"--batch {config.run.batch}: too large for the memory of {_name(device)}; train again into another --out "
-            "with a smaller one, or in parts (--accumulate)"
-        ) from error
-    except KeyboardInterrupt:
-        raise UserError(f"{config.out}: stopped; add --resume to go on from the last checkpoint") from None
-    except RuntimeError as error:
-        if reason := _reason(error, config):
-            raise UserError(reason) from error
-        raise
+    with (
+        explained(config.out, device, config.run.batch, "with a smaller one, or in parts (--accumulate)"),
+        distributed.started(device),
+        numerics(device, config.deterministic),
+        ExitStack() as held,
+    ):
+        run, spec, finished, resumed = _claim(config, device, resume, held)
+        return _finished(config) if finished else _train(config, run, spec, device, resumed)
 
 
 def _claim(
@@ -124,10 +109,10 @@ def _train(config: TrainConfig, run: RunConfig, spec: dict, device: torch.device
         if checkpoint is not None:
             trainer.restore(checkpoint, config.out)
         if distributed.is_main():
-            _say_where(config, trainer, checkpoint)
+            say_where(config.out, trainer, checkpoint)
             if not (config.out / run_directory.CONFIG).exists():
                 run_directory.write_config(config.out, run, spec)
-    seconds = _fit(trainer, config, checkpoint)
+    seconds = fit(trainer, config.out, config.checkpoint_seconds, checkpoint)
     report = None
     with distributed.together():
         if distributed.is_main():
@@ -161,17 +146,6 @@ def _neighbours(config: TrainConfig, run: RunConfig, table: ImageTable) -> np.nd
     return found.places
 
 
-def _say_where(config: TrainConfig, trainer: Trainer, checkpoint: Checkpoint | None) -> None:
-    if checkpoint is None:
-        return
-    print(f"{config.out}: goes on after step {checkpoint.step} of {trainer.steps}")
-    if checkpoint.ranks != distributed.world_size():
-        print(
-            f"{config.out}: on {distributed.world_size()} ranks, until now on {checkpoint.ranks}: the weights will not "
-            "be those of an uninterrupted run to the bit"
-        )
-
-
 def _report(config: TrainConfig, trainer: Trainer, table: ImageTable, seconds: float, threads: int) -> dict:
     images = trainer.steps * trainer.run.batch
     return {
@@ -182,7 +156,7 @@ def _report(config: TrainConfig, trainer: Trainer, table: ImageTable, seconds: f
         "seconds": round(seconds, 1),
         "images_per_s": round(images / seconds, 2),
         "views_per_s": round(images * trainer.objective.views / seconds, 2),
-        "device": _name(trainer.device),
+        "device": device_name(trainer.device),
         "ranks": distributed.world_size(),
         "threads": threads,
         "torch": torch.__version__,
@@ -192,64 +166,15 @@ def _report(config: TrainConfig, trainer: Trainer, table: ImageTable, seconds: f
 def _check_out(config: TrainConfig, run: RunConfig, spec: dict, resume: bool) -> RunConfig:
     """Check that ``config.out`` is empty or already this run's directory; return the run, with the stored one's
     precision if any will do."""
-    if not (config.out / run_directory.CONFIG).exists():
-        if any(not path.name.startswith(".") for path in config.out.iterdir()):
-            raise UserError(f"--out {config.out}: holds other files and no run; choose another folder")
+    if not holds_run(config.out):
         return run
     stored = run_directory.read_config(config.out)
     if config.run.precision == "auto":
         run = replace(run, precision=stored["run"].precision)
-    was, now = _identity(stored["run"], stored["data"]["spec"]), _identity(run, spec)
-    for name in [*now, *was]:
-        if was.get(name) != now.get(name):
-            raise UserError(
-                f"--out {config.out}: holds a run with another {name} ({was.get(name)}, now {now.get(name)}); "
-                "choose another folder or the same settings"
-            )
-    started = (config.out / run_directory.CHECKPOINT).exists()
-    if started and not resume and not run_directory.is_finished(config.out):
-        raise UserError(f"--out {config.out}: holds an unfinished run; add --resume to go on, or choose another folder")
+    check_same(config.out, _identity(stored["run"], stored["data"]["spec"]), _identity(run, spec), resume)
     return run
 
 
 def _identity(run: RunConfig, spec: dict) -> dict:
     """What must be the same for two runs to be one, flat and comparable with what JSON brings back."""
     return {**vars(run), **{f"dataset {name}": value for name, value in spec.items()}}
-
-
-def _fit(trainer: Trainer, config: TrainConfig, checkpoint: Checkpoint | None) -> float:
-    """Carry out the steps after ``checkpoint``; return the seconds of training, those of earlier sittings included."""
-    first, before = (checkpoint.step, checkpoint.seconds) if checkpoint else (0, 0.0)
-    started = time.monotonic()
-    with keeping(config, trainer, first) as keeper, StopRequest() as stop:
-        for done in range(first + 1, trainer.steps + 1):
-            keeper.note(done, trainer.step(done - 1))
-            # What one rank knows, all know: they save, fail and stop after the same step.
-            due, wish = distributed.highest(keeper.is_due(done), stop.number)
-            if due or wish:
-                with distributed.together():
-                    keeper.save(done, before + time.monotonic() - started)
-                    if wish and done < trainer.steps and distributed.is_main():
-                        raise UserError(
-                            f"{config.out}: stopped by {signal.Signals(wish).name} after step {done} of "
-                            f"{trainer.steps}, saved; add --resume to go on from there"
-                        )
-    return before + time.monotonic() - started
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _reason(error: RuntimeError, config: TrainConfig) -> str | None:
-    """What to tell of errors of torch's that have a plain cause; None for others."""
-    text = (str(error) or type(error).__name__).splitlines()[0]
-    if "does not have a deterministic implementation" in text:
-        return f"--deterministic: {text.partition(',')[0]}; train without it into another --out"
-    lost = isinstance(error, torch.distributed.DistError) or "gloo" in text.lower() or "nccl" in text.lower()
-    if lost and distributed.world_size() > 1:
-        return (
-            f"rank {distributed.rank()}: another rank is gone ({text}); see what it or the kernel said, then run the "
-            f"same command with --resume on {config.out}"
-        )
-    return None

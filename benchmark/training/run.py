@@ -55,7 +55,7 @@ def locked(run: Path) -> Iterator[None]:
                 left.unlink()
         except BlockingIOError:
             raise UserError(
-                f"--out {run}: another gr3d train is writing there; wait for it or choose another folder"
+                f"--out {run}: another gr3d training is writing there; wait for it or choose another folder"
             ) from None
         except OSError as error:
             raise UserError(f"--out {run}: cannot be made or written ({error.strerror})") from error
@@ -129,12 +129,13 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
         raise UserError(f"{path}: cannot be written ({_first_line(error)}); make room, then add --resume") from error
 
 
-def load_checkpoint(run: Path) -> Checkpoint:
-    """UserError when there is none or it cannot be used. Nothing in the file is executed (weights_only)."""
+def load_checkpoint(run: Path, command: str = "gr3d train") -> Checkpoint:
+    """UserError when there is none or it cannot be used. Nothing in the file is executed (weights_only). command: that
+    writes such runs."""
     path = run / CHECKPOINT
     if not path.is_file():
-        raise UserError(f"{run}: has no {CHECKPOINT} yet; run gr3d train with --out {run} --resume")
-    advice = f"{path}: damaged, or not a checkpoint of gr3d train"
+        raise UserError(f"{run}: has no {CHECKPOINT} yet; run {command} with --out {run} --resume")
+    advice = f"{path}: damaged, or not a checkpoint of {command}"
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and the unpickler pass on whatever a torn or foreign file trips

@@ -53,6 +53,23 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng((seed, _ORDER, epoch)).permutation(count)
 
 
+class EpochOrder:
+    """Which images each step has: every epoch's own order, cut into whole batches; what is left of one epoch is in
+    another one's batches."""
+
+    def __init__(self, seed: int, count: int, batch: int) -> None:
+        self.seed, self.count, self.batch = seed, count, batch
+        self._known: tuple[int, np.ndarray] = (-1, np.empty(0))
+
+    def rows(self, step: int) -> np.ndarray:
+        """int64 (batch,)"""
+        epoch, position = divmod(step, self.count // self.batch)
+        if self._known[0] != epoch:
+            self._known = epoch, epoch_order(self.seed, epoch, self.count)
+        start = position * self.batch
+        return self._known[1][start : start + self.batch]
+
+
 def batch_seed(seed: int, step: int) -> tuple[int, int, int]:
     """What step 0 ... draws its augmentations from: a seed for numpy.random.default_rng."""
     return seed, _VIEWS, step

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,8 @@ from benchmark.training.optimizers import load_optimizer, make_optimizer
 from benchmark.training.positives import partners
 from benchmark.training.run import CHECKPOINT, Checkpoint, load_weights
 from benchmark.training.schedule import (
+    EpochOrder,
     ema_momentum,
-    epoch_order,
     learning_rate,
     positive_rng,
     shares,
@@ -32,16 +31,7 @@ from benchmark.training.schedule import (
     view_rng,
 )
 from benchmark.training.teacher import follow, make_teacher
-
-
-@dataclass
-class StepResult:
-    """loss, gradient (its length over all parameters): scalars on the device, before the update, the same on every
-    rank."""
-
-    lr: float
-    loss: Tensor
-    gradient: Tensor
+from benchmark.training.trainable import StepResult
 
 
 class Trainer:
@@ -81,10 +71,10 @@ class Trainer:
         self.target = None if target is None else target.to(device)
         self.partners = partners(run.positives, table, neighbours)
         self.optimizer = make_optimizer([self.network, self.objective], run)
-        self.steps_per_epoch = len(table) // run.batch  # what is left of an epoch is in another one's order
+        self.steps_per_epoch = len(table) // run.batch
         self.steps = run.epochs * self.steps_per_epoch
         self.shares = shares(run.batch, run.accumulate, distributed.rank(), distributed.world_size())
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
+        self._order = EpochOrder(run.seed, len(table), run.batch)
         share = self.shares[0].stop - self.shares[0].start
         self._batch = torch.empty((len(run.views) * share, *self.images.shape[1:]), device=device)
         self._batch = self._batch.contiguous(memory_format=torch.channels_last)
@@ -146,7 +136,7 @@ class Trainer:
         The augmentations and the second views' images of the whole batch are drawn and cut, so that they do not depend
         on who runs what.
         """
-        rows, rng = self._rows(step), view_rng(self.run.seed, step)
+        rows, rng = self._order.rows(step), view_rng(self.run.seed, step)
         drawn = [views.draw(spec, self.run.batch, *self.images.shape[2:], rng) for spec in self.run.views]
         others = self.partners and self.partners(rows, positive_rng(self.run.seed, step))
         for share in self.shares:
@@ -161,14 +151,6 @@ class Trainer:
         """uint8 (B, 3, H, W) on the training device, of int64 (B,)."""
         there = torch.from_numpy(rows).to(self.images.device, non_blocking=True)
         return self.images.index_select(0, there).to(self.device, non_blocking=True)
-
-    def _rows(self, step: int) -> np.ndarray:
-        """int64 (batch,), the images of a step."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        if self._order[0] != epoch:
-            self._order = (epoch, epoch_order(self.run.seed, epoch, len(self.images)))
-        start = position * self.run.batch
-        return self._order[1][start : start + self.run.batch]
 
     @torch.no_grad()
     def _taught(self, batch: Tensor) -> Tensor | None:

@@ -15,7 +15,8 @@ from benchmark.probes.online import ONLINE, read_records
 from benchmark.probes.targets import TARGETS
 from benchmark.recipes import RECIPES
 from benchmark.training import TrainConfig, train
-from benchmark.training.trainer import StepResult, Trainer
+from benchmark.training.trainable import StepResult
+from benchmark.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

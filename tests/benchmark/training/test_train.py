@@ -180,7 +180,7 @@ def test_killed_and_resumed_equals_never_killed(data, tmp_path):
     child = started(data, killed)
     child.send_signal(signal.SIGSTOP)
     try:
-        with pytest.raises(UserError, match="another gr3d train is writing there"):
+        with pytest.raises(UserError, match="another gr3d training is writing there"):
             train(settings(data, killed), resume=True)
     finally:
         child.kill()
