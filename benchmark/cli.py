@@ -18,7 +18,9 @@ import assets.errors
 import renderer.render
 import renderer.run
 from assets.catalog import Catalog, load_catalog
+from benchmark.console import Folder, with_example
 from benchmark.errors import UserError
+from benchmark.rcdm.commands import rcdm
 from renderer.spec import DEFAULT_SPLITS
 
 if TYPE_CHECKING:
@@ -32,24 +34,15 @@ MOST_PIXELS = 4096  # along a side of an image from outside
 #: Commands that go on where they were stopped.
 RESUMING = (["render"], ["convert"], ["pack"], ["figure"], ["demo"])
 
-Folder = click.Path(path_type=Path, file_okay=False)
-
-
-def with_example(text: str) -> Callable:
-    """Give a command an example at the end of its help, kept as it is typed."""
-
-    def decorate(command: click.Command) -> click.Command:
-        command.epilog = "\b\nExample:\n  " + text
-        return command
-
-    return decorate
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="gr3d")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
     """Where to cut a network: render, train, regress every latent from every layer, plot."""
+
+
+cli.add_command(rcdm)
 
 
 @cli.command(
@@ -383,7 +376,8 @@ def _check(catalog: Catalog, sheet: Path | None, workers: str, blender: str | No
     "--objective",
     default="simclr",
     show_default=True,
-    help="simclr, rotation, barlow-twins, vicreg, byol or supervised (classifies the categories).",
+    help="simclr, rotation, barlow-twins, vicreg, byol, supervised (classifies the categories) or latents (regresses "
+    "them all, and classifies).",
 )
 @click.option("--recipe", type=click.Choice(["small", "paper"]), default="small", show_default=True, help="Settings.")
 @click.option("--out", type=Folder, help="Run folder [runs/OBJECTIVE].")
@@ -859,7 +853,7 @@ def plot(results: Sequence[Path], out: Path | None, split: str | None, each_seed
 @click.option("--seeds", type=click.IntRange(min=1), help="How many runs of each network [the scale's own].")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost: steps, images, estimated hours.")
 @click.option("--out", type=Folder, help="Folder for everything [runs/figureNAME-SCALE].")
-@click.option("--objects", help="Figures 2, 8: SOURCE of objects, as in `gr3d render` [the scale's own].")
+@click.option("--objects", help="Figures 2, 7, 8: SOURCE of objects, as in `gr3d render` [the scale's own].")
 @click.option("--object", "object_id", help="Figure 8: the object to show [the first].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 def figure(
@@ -881,18 +875,21 @@ def figure(
 
         click.echo("\n".join(listed()))
         return
-    if name in ("2", "8"):
-        if other := [
-            option for option, given in (("--data", data), ("--task", tasks), ("--dry-run", dry_run)) if given
-        ]:
-            raise UserError(f"{other[0]}: not of figure {name}, which renders its own images", exit_code=2)
+    if name in ("2", "7", "8"):
+        refused = {"--task": tasks, "--dry-run": dry_run}
+        refused |= {} if name == "7" else {"--data": data}
+        refused |= {} if name == "2" else {"--seeds": seeds}
+        if other := [option for option, given in refused.items() if given]:
+            raise UserError(f"{other[0]}: not of figure {name}", exit_code=2)
         if name == "8":
             draw_sweep((out or RUNS / "figure8") / "figure8", objects, object_id)
+        elif name == "7":
+            click.echo("\n".join(make_figure7(scale, data, objects, out, device)))
         else:
             click.echo("\n".join(make_figure2(scale, objects, seeds, out, device)))
         return
     if other := [option for option, given in (("--objects", objects), ("--object", object_id)) if given]:
-        raise UserError(f"{other[0]}: only with figures 2 and 8; others take --data", exit_code=2)
+        raise UserError(f"{other[0]}: only with figures 2, 7 and 8; others take --data", exit_code=2)
     from benchmark.figures.catalog import find, folder_name
     from benchmark.figures.cost import cost_lines
     from benchmark.figures.scales import Setting
@@ -918,6 +915,17 @@ def make_figure2(scale: str, objects: str | None, seeds: int | None, out: Path |
         raise UserError(f"--scale {scale}: figure 2 has {', '.join(SCALES)}", exit_code=2)
     chosen = replace(SCALES[scale], seeds=seeds or SCALES[scale].seeds)
     return figure2(out or RUNS / f"figure2-{scale}", chosen, objects, renderer.render.main, device)
+
+
+def make_figure7(scale: str, data: str | None, objects: str | None, out: Path | None, device: str) -> list[str]:
+    """Figure 7; returns the lines to print."""
+    from benchmark.figures.figure7 import SCALES, figure7
+
+    if scale not in SCALES:
+        raise UserError(f"--scale {scale}: figure 7 has {', '.join(SCALES)}", exit_code=2)
+    if data and objects:
+        raise UserError("--objects: what to render; not with --data", exit_code=2)
+    return figure7(out or RUNS / f"figure7-{scale}", SCALES[scale], data, objects, renderer.render.main, device)
 
 
 @with_example("gr3d demo --out demo")

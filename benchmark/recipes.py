@@ -2,7 +2,7 @@
 
 "small": images of about 64 x 64 pixels on a CPU, in minutes per epoch of ten thousand images. Simclr's and rotation's
 numbers were tried (Figure 2 at that size); the other pairs of views take simclr's, with a teacher that follows faster
-than the papers' (a few thousand steps are all there are), supervised takes rotation's.
+than the papers' (a few thousand steps are all there are), supervised and latents take rotation's.
 
 "paper": of the paper itself (section 4.2, appendix B) are ResNet-50, the head of width 2048, AdamW, batches of 2048,
 100 epochs and the kinds of augmentation. The rest are the defaults of its authors' code (FFCV-SSL,
@@ -35,6 +35,8 @@ def _pair(crop_scale: float, second_blur: float) -> tuple[ViewSpec, ViewSpec]:
     return first, replace(first, blur_p=second_blur, solarize_p=0.2)
 
 
+# What reads the latents must see colours and places as they are; it is to read images that are less sharp, too.
+_AS_THEY_ARE = (ViewSpec(crop_ratio=(1.0, 1.0), blur_p=0.3, blur_sigma=(0.1, 1.0)),)
 _ROTATION_VIEWS = (replace(_COLOUR, crop_scale=(0.6, 1.0)),)
 
 _SMALL = RunConfig(
@@ -59,6 +61,7 @@ SMALL = {
     "vicreg": replace(_SMALL, objective="vicreg"),
     "byol": replace(_SMALL, objective="byol", ema=0.99),
     "supervised": replace(_SMALL_ROTATION, objective="supervised", views=_SMALL.views[:1]),
+    "latents": replace(_SMALL_ROTATION, objective="latents", views=_AS_THEY_ARE),
 }
 
 _PAPER = RunConfig(
@@ -82,6 +85,7 @@ PAPER = {
     "vicreg": replace(_PAPER, objective="vicreg", vicreg=(25.0, 25.0, 1.0)),
     "byol": replace(_PAPER, objective="byol", ema=0.996),
     "supervised": replace(_PAPER, objective="supervised", views=_PAPER.views[:1]),
+    "latents": replace(_PAPER, objective="latents", views=_AS_THEY_ARE),
 }
 
 RECIPES = {"small": SMALL, "paper": PAPER}

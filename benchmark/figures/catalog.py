@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmark.errors import UserError
 from benchmark.figures.figure2 import SCALES as OF_2
+from benchmark.figures.figure7 import SCALES as OF_7
 from benchmark.figures.paper import (
     classes,
     corruptions,
@@ -31,18 +32,20 @@ FIGURES: dict[str, Figure] = {
 #: Names that the paper has and this catalog has not, and where they are.
 ELSEWHERE = {
     "2": "latents per layer, from renders: its own scales and options",
-    "7": "not made yet: RCDM's visualisations come with another issue",
+    "7": "samples of diffusion models given one layer, and a number for what it keeps",
     "8": "one object, one latent a row (gr3d samples --objects draws the same): seconds on 2 CPU cores",
 }
+
+_SCALED = {"2": OF_2, "7": OF_7}
 
 
 def listed() -> list[str]:
     """A line for every name, in the paper's order."""
     lines = []
     for name in sorted({*FIGURES, *ELSEWHERE}, key=_order):
-        if name == "2":
-            lines.append(f"2: {ELSEWHERE['2']}")
-            lines += [f"2 --scale {known}: {scale.takes}, objects {scale.objects}" for known, scale in OF_2.items()]
+        if name in _SCALED:
+            lines.append(f"{name}: {ELSEWHERE[name]}")
+            lines += [f"{name} --scale {known}: {scale.takes}" for known, scale in _SCALED[name].items()]
         elif name in ELSEWHERE:
             lines.append(f"{name}: {ELSEWHERE[name]}")
         else:

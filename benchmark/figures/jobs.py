@@ -29,22 +29,38 @@ class Job:
     log: Path
 
 
-def gr3d_job(name: str, log: Path, command: str, options: Mapping[str, object], launcher: Sequence[str] = ()) -> Job:
+def gr3d_job(
+    name: str,
+    log: Path,
+    command: str | Sequence[str],
+    options: Mapping[str, object],
+    launcher: Sequence[str] = (),
+) -> Job:
     """A gr3d command as a job.
 
-    options: in Python's spelling; True and False are --option and --no-option, a tuple is several values. launcher:
-    what of Python starts the module, as torchrun does; empty for Python itself.
+    command: its name, or name, subcommand and arguments. options: in Python's spelling; True and False are --option and
+    --no-option, a tuple is several values, a list the option several times. launcher: what of Python starts the module,
+    as torchrun does; empty for Python itself.
     """
     words: list[str] = []
     for option, value in options.items():
         flag = option.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            values = value if isinstance(value, tuple) else (value,)
-            words += [f"--{flag}", *map(str, values)]
+            continue
+        for values in value if isinstance(value, list) else [value]:
+            words += [f"--{flag}", *map(str, values if isinstance(values, tuple) else (values,))]
+    command = (command,) if isinstance(command, str) else tuple(command)
     # -P: a folder called `benchmark` in the current directory is not ours.
-    return Job(name, (sys.executable, "-P", *launcher, "-m", "benchmark.cli", command, *words), log)
+    return Job(name, (sys.executable, "-P", *launcher, "-m", "benchmark.cli", *command, *words), log)
+
+
+def launcher(device: str) -> tuple[str, ...]:
+    """torchrun over all GPUs where there are several."""
+    import torch
+
+    ranks = torch.cuda.device_count() if device != "cpu" else 0
+    return ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}") if ranks > 1 else ()
 
 
 def trainings_at_once(device: str) -> int:

@@ -25,7 +25,7 @@ from benchmark.data.table import count_images, read_dataset_info
 from benchmark.errors import UserError
 from benchmark.figures.claims import Verdict
 from benchmark.figures.clock import Clock
-from benchmark.figures.jobs import Job, gr3d_job, run_jobs, trainings_at_once
+from benchmark.figures.jobs import Job, gr3d_job, launcher, run_jobs, trainings_at_once
 from benchmark.figures.style import Written
 from benchmark.files import write_atomically
 from benchmark.probes.accuracy import (
@@ -266,7 +266,7 @@ def _train(study: Study, out: Path, device: str, clock: Clock) -> None:
     for runs in phases:
         open_ = [r for r in runs if not (is_finished(out / "runs" / r) and requests.get(r) == _as_text(wanted[r]))]
         _find_neighbours(study, out, open_, device, clock)
-        jobs = [gr3d_job(r, out / "runs" / f"{r}.log", "train", wanted[r], _launcher(device)) for r in open_]
+        jobs = [gr3d_job(r, out / "runs" / f"{r}.log", "train", wanted[r], launcher(device)) for r in open_]
         run_jobs(sorted(jobs, key=lambda job: _slow_last(job, study)), trainings_at_once(device), clock.note)
         requests.update({r: _as_text(wanted[r]) for r in runs})
         write_atomically(record, (json.dumps(requests, indent=1) + "\n").encode())
@@ -306,14 +306,6 @@ def _find_neighbours(study: Study, out: Path, runs: Sequence[str], device: str, 
             if not file.exists():
                 jobs[file] = gr3d_job(f"{finder}-neighbours", log, "neighbours", {**options, "device": device})
     run_jobs(list(jobs.values()), trainings_at_once(device), clock.note)
-
-
-def _launcher(device: str) -> tuple[str, ...]:
-    """torchrun over all GPUs where there are several."""
-    import torch
-
-    ranks = torch.cuda.device_count() if device != "cpu" else 0
-    return ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}") if ranks > 1 else ()
 
 
 def _read_requests(path: Path) -> dict[str, dict]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from benchmark.data.table import ImageTable
 from benchmark.objectives.barlow_twins import BarlowTwins
 from benchmark.objectives.byol import BYOL
+from benchmark.objectives.latents import Latents, factor_columns
 from benchmark.objectives.objective import Objective
 from benchmark.objectives.rotation import Rotation
 from benchmark.objectives.simclr import SimCLR
@@ -23,6 +24,7 @@ OBJECTIVES: dict[str, Callable[["RunConfig", int, ImageTable], Objective]] = {
     "vicreg": lambda config, dim, table: VICReg(config.vicreg),
     "byol": lambda config, dim, table: BYOL(dim),
     "supervised": lambda config, dim, table: Supervised(dim, table.categories),
+    "latents": lambda config, dim, table: Latents(dim, factor_columns(table), table.categories),
 }
 
 __all__ = ["OBJECTIVES", "Objective"]

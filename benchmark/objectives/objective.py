@@ -1,11 +1,13 @@
 """What the trainer knows of an objective."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.data.table import ImageTable
+from benchmark.errors import UserError
 
 
 class Objective(nn.Module):
@@ -29,6 +31,34 @@ class Objective(nn.Module):
         """outputs: (views, B, d), the network's last layer; target: rows of ``target``'s; teacher: (views, B, d), the
         teacher's outputs for the same views, without gradient, if ``needs_teacher``. Returns a float32 scalar."""
         raise NotImplementedError
+
+
+class Classifying(Objective):
+    """An objective whose readout tells the categories of the training images apart.
+
+    ``classes``: their names, in the order of the readout's outputs. They are part of the state, so that a checkpoint
+    says what its readout means and a run is not resumed with others.
+    """
+
+    name: ClassVar[str]  # in OBJECTIVES
+
+    def __init__(self, categories: Sequence[str]) -> None:
+        """categories: in any order, as often as they occur."""
+        super().__init__()
+        self.classes = tuple(sorted(set(categories)))
+
+    def get_extra_state(self) -> dict:
+        return {"classes": list(self.classes)}
+
+    def set_extra_state(self, state: dict) -> None:
+        """UserError unless it is of the same classes."""
+        names = state.get("classes") if isinstance(state, dict) else None
+        if names != list(self.classes):
+            known = ", ".join(map(str, names)) if isinstance(names, list) else "unknown: its checkpoint is damaged"
+            raise UserError(
+                f"--objective {self.name}: the dataset's categories are {', '.join(self.classes)}, those the run was "
+                f"trained on {known}; choose another --out"
+            )
 
 
 def numbered(categories: Sequence[str]) -> Tensor:

@@ -58,12 +58,16 @@ def test_help_has_an_example(command):
         (["pack", "fashion-mnist", "--share", "2", "--out", "data"], 2, "--share 2.0"),
         (["figure", "99"], 2, "99"),
         (["figure", "2", "--scale", "planet"], 2, "--scale planet"),
-        (["figure", "7"], 2, "another issue"),
+        (["figure", "7", "--scale", "planet"], 2, "figure 7 has demo, small, paper"),
+        (["figure", "7", "--seeds", "2"], 2, "--seeds: not of figure 7"),
+        (["figure", "7", "--data", "a", "--objects", "b"], 2, "--objects: what to render; not with --data"),
+        (["rcdm", "train", "nowhere", "--data", "nowhere"], 1, "nowhere"),
+        (["rcdm", "sample", "nowhere", "--data", "nowhere", "--layers", ","], 2, "--layers: name layers"),
         (["figure", "1", "--scale", "planet"], 2, "--scale planet"),
         (["figure", "1", "--scale", "paper"], 2, "--data imagenet:PATH"),
         (["figure", "1", "--data", "nowhere"], 1, "nowhere"),
         (["figure", "1", "--objects", "procedural"], 2, "others take --data"),
-        (["figure", "2", "--data", "nowhere"], 2, "renders its own images"),
+        (["figure", "2", "--data", "nowhere"], 2, "--data: not of figure 2"),
     ],
 )
 def test_bad_input_is_one_clear_line(tmp_path, arguments, code, says):

@@ -87,8 +87,8 @@ def test_every_name_of_the_paper_is_listed():
     names = [line.partition(":")[0] for line in lines]
     assert {"1", "3b", "3c", "4", "7", "8", "9", "10", "11", "table1"} <= set(names)
     assert names.index("9") < names.index("10") < names.index("table1")
-    with pytest.raises(UserError, match="another issue"):
-        find("7", "demo")
+    with pytest.raises(UserError, match="one object, one latent a row"):
+        find("8", "demo")
     with pytest.raises(UserError, match="give its name"):
         find(None, "demo")
     assert not set(ELSEWHERE) & set(FIGURES)

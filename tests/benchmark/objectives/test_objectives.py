@@ -10,7 +10,7 @@ from benchmark.objectives import OBJECTIVES, Objective
 from benchmark.objectives.rotation import Rotation
 from benchmark.recipes import RECIPES
 
-NAMES = ("simclr", "rotation", "barlow-twins", "vicreg", "byol", "supervised")
+NAMES = ("simclr", "rotation", "barlow-twins", "vicreg", "byol", "supervised", "latents")
 CATEGORIES = ["chair", "lamp"] * 4
 DIM = 6
 

@@ -1,0 +1,266 @@
+"""Figure 7 of the paper and a number for it: what samples of a diffusion model show that each layer keeps.
+
+OUT/data                 renders, or what --data names, packed
+OUT/runs/NAME            SimCLR with pairs by augmentation and by class; on renders, the reader of latents
+OUT/runs/NAME/rcdm/...   their diffusion models
+OUT/regression           errors of linear regressors on the same layers (Figure 2's), on renders
+OUT/samples/NAME.npz     what was drawn
+OUT/figure7.png, .svg    the pictures; figure7-kept.png, .svg, .csv and figure7.md the numbers
+OUT/steps.json           wall time of every step, over all the times it was resumed
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.data.table import ImageTable, PlainTable, load_table
+from benchmark.errors import UserError
+from benchmark.figures.clock import Clock
+from benchmark.figures.jobs import Job, gr3d_job, launcher, run_jobs, trainings_at_once
+from benchmark.figures.kept import Compared, judge, kept_rows, plot_kept, table_of
+from benchmark.figures.samples import plot_side_by_side
+from benchmark.figures.study import Packed, Rendered, prepare
+from benchmark.files import write_atomically
+from benchmark.probes.regress import regress_latents
+from benchmark.probes.results import Results
+from benchmark.probes.subjects import trained
+from benchmark.rcdm.conditioning import spread
+from benchmark.rcdm.kept import Kept, measure
+from benchmark.rcdm.quality import kernel_distance
+from benchmark.rcdm.reader import Reader, load_reader
+from benchmark.rcdm.sample import Samples, load_samples, sample
+from benchmark.training.device import resolve_device
+from benchmark.training.run import CHECKPOINT
+
+AUGMENTATION, CLASS, READER = "augmentation", "class", "reader"
+LAYERS = ("trunk", "head1", "head2", "head3")  # the paper's rows, from below
+MODEL = "figure7"  # folder of the diffusion model of all of them
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a run is.
+
+    n, resolution, objects: of the renders, where --data names no dataset; None where it must. simclr, reader, rcdm:
+    options of `gr3d train` and `gr3d rcdm train`. judged: images that the number is taken over; shown: of them, in the
+    picture; samples: of each image and layer; steps: of DDIM. takes: in words, on two CPU cores.
+    """
+
+    n: int | None
+    resolution: int
+    objects: str
+    takes: str
+    simclr: Mapping[str, object]
+    rcdm: Mapping[str, object]
+    reader: Mapping[str, object] = field(default_factory=dict)
+    judged: int = 128
+    shown: int = 3
+    samples: int = 4
+    steps: int = 50
+
+
+SCALES = {
+    "demo": Scale(
+        n=2000,
+        resolution=64,
+        objects="procedural",
+        takes="under 10 minutes",
+        simclr={"epochs": 5, "batch": 128},
+        reader={"epochs": 12},
+        rcdm={"side": 64, "patch": 4, "width": 32, "epochs": 24, "batch": 32, "lr": 1e-3},
+        judged=32,
+        steps=25,
+    ),
+    "small": Scale(
+        n=12_000,
+        resolution=64,
+        objects="sweethome3d",
+        takes="about 3 hours",
+        simclr={"epochs": 15},
+        reader={"epochs": 30},
+        rcdm={"side": 64, "patch": 2, "width": 32, "epochs": 40, "batch": 32, "lr": 1e-3},
+        steps=30,
+    ),
+    "paper": Scale(
+        n=None,
+        resolution=224,
+        objects="",
+        takes="on GPUs, on ImageNet (its face-blurred release: --data imagenet:PATH)",
+        simclr={"recipe": "paper"},
+        reader={"recipe": "paper"},
+        rcdm={"side": 128, "width": 256, "epochs": 100, "batch": 256, "lr": 1e-4},
+    ),
+}
+
+
+def figure7(
+    out: Path,
+    scale: Scale,
+    data: str | None,
+    objects: str | None,
+    render: Callable[[Sequence[str]], int],
+    device: str = "auto",
+) -> list[str]:
+    """Make the figure and return lines that say where everything is and what it shows. What is there is used again.
+
+    data: DATASET to take in place of renders; on one without latents only pictures come out. objects: SOURCE as in
+    `gr3d render`; None for the scale's own. render: takes the arguments of `gr3d render`, returns its exit code.
+    Raises UserError naming the step that failed.
+    """
+    clock = Clock(out / "steps.json")
+    with clock.step("data"):
+        prepare(_dataset(scale, data, objects), out / "data", render)
+        table = load_table(out / "data", "val")
+    at_once = trainings_at_once(device)
+    with clock.step("train"):
+        run_jobs(list(_networks(out, scale, device, table.has_latents)), at_once, clock.note)
+    with clock.step("diffusion models"):
+        run_jobs(list(_models(out, scale, device)), at_once, clock.note)
+    count = min(scale.judged if table.has_latents else scale.shown, len(table))
+    rows = spread(table, count)
+    drawn = {}
+    for name in (AUGMENTATION, CLASS):
+        with clock.step(f"sample: {name}"):
+            drawn[name] = _samples(out, name, table.images[rows], scale, device)
+    shown = spread(_part(table, rows), min(scale.shown, count)).tolist()
+    lines = [f"# Figure 7: what samples given a layer keep ({scale_words(scale, data, objects)})", ""]
+    if not table.has_latents:
+        written = plot_side_by_side(drawn, shown, LAYERS, out / "figure7", [{"layer": layer} for layer in LAYERS])
+        lines += ["The images have no latents: there are pictures, and nothing is measured."]
+    else:
+        with clock.step("regress"):
+            regression = _regression(out, device)
+        with clock.step("measure"):
+            reader = load_reader(out / "runs" / READER, resolve_device(device))
+            part = _part(table, rows)
+            found = _compared(reader, part, drawn, regression)
+        written = plot_side_by_side(drawn, shown, LAYERS, out / "figure7", kept_rows(found))
+        plot_kept(found, out / "figure7-kept")
+        lines += [table_of(found), "", _quality(reader, table, rows, drawn), ""]
+        lines += [
+            f"* {'**Held**' if verdict.held else '**Not held**'}: {verdict.claim}. {verdict.evidence}."
+            for verdict in judge(found)
+        ]
+    write_atomically(out / "figure7.md", ("\n".join(lines) + "\n").encode())
+    seconds = sum(clock.seconds.values())
+    return [*lines, "", f"figure: {written.png}", f"all of this: {out / 'figure7.md'}", f"wall time: {seconds:.0f} s"]
+
+
+def scale_words(scale: Scale, data: str | None, objects: str | None) -> str:
+    model = ", ".join(f"{name} {value}" for name, value in scale.rcdm.items())
+    source = data or f"{scale.n:,} renders of {objects or scale.objects}"
+    return f"{source}, {scale.resolution} x {scale.resolution}; diffusion: {model}, {scale.steps} steps of DDIM"
+
+
+def _dataset(scale: Scale, data: str | None, objects: str | None) -> Packed | Rendered:
+    if data is not None:
+        return Packed(data, {"side": scale.resolution})
+    if scale.n is None:
+        raise UserError("--scale paper: give the data it is to run on, as --data imagenet:PATH", exit_code=2)
+    return Rendered(scale.n, scale.resolution, objects or scale.objects)
+
+
+def _networks(out: Path, scale: Scale, device: str, with_reader: bool) -> Iterator[Job]:
+    wanted = {
+        **({READER: {"objective": "latents", **scale.reader}} if with_reader else {}),
+        AUGMENTATION: {"objective": "simclr", **scale.simclr},
+        CLASS: {"objective": "simclr", "positives": "class", **scale.simclr},
+    }
+    for name, options in wanted.items():
+        run = out / "runs" / name
+        common = {"resume": True, "data": out / "data", "out": run, "device": device, "online_probes": False}
+        yield gr3d_job(name, out / "runs" / f"{name}.log", "train", {**common, **options}, launcher(device))
+
+
+def _models(out: Path, scale: Scale, device: str) -> Iterator[Job]:
+    for name in (AUGMENTATION, CLASS):
+        run = out / "runs" / name
+        options = {
+            "resume": True,
+            "data": out / "data",
+            "out": run / "rcdm" / MODEL,
+            "device": device,
+            "layer": list(LAYERS),
+        }
+        log = out / "runs" / f"{name}-rcdm.log"
+        yield gr3d_job(f"{name}, rcdm", log, ("rcdm", "train", str(run)), {**options, **scale.rcdm}, launcher(device))
+
+
+def _samples(out: Path, name: str, images: Tensor, scale: Scale, device: str) -> Samples:
+    """Drawn, or read again where they are those of this model and these images."""
+    run, path = out / "runs" / name, out / "samples" / f"{name}.npz"
+    model = hashlib.sha256((run / "rcdm" / MODEL / CHECKPOINT).read_bytes())
+    model.update(images.numpy().tobytes())
+    request = f"{model.hexdigest()} {scale.samples} {scale.steps}"
+    if (known := load_samples(path, request)) is not None:
+        return known
+    how = {"samples": scale.samples, "steps": scale.steps, "unconditional": True, "device": device}
+    drawn = sample(run, LAYERS, images, folders=[run / "rcdm" / MODEL], **how)
+    drawn.save(path, request)
+    return drawn
+
+
+def _part(table: ImageTable, rows: Tensor) -> ImageTable:
+    """Some images of a table of renders, or of photographs with what `spread` needs."""
+    places = rows.tolist()
+    names = {
+        "object_ids": [table.object_ids[k] for k in places],
+        "categories": [table.categories[k] for k in places],
+    }
+    if not table.has_latents:
+        return PlainTable(table.dataset, table.images[rows], table.index[rows], *names.values())
+    picked = {name: getattr(table, name)[rows] for name in ("images", "index", "latents", "quaternion")}
+    return replace(table, **picked, **names)
+
+
+def _regression(out: Path, device: str) -> Results:
+    found = regress_latents(
+        {name: trained(out / "runs" / name) for name in (AUGMENTATION, CLASS)}, out / "data", device=device
+    )
+    found.save(out / "regression")
+    return found
+
+
+def _compared(
+    reader: Reader, part: ImageTable, drawn: Mapping[str, Samples], regression: Results
+) -> dict[str, list[Compared]]:
+    """Beside every number of a layer and factor, the error of a linear regressor on new objects."""
+    found = {}
+    for name, samples in drawn.items():
+        given = {layer: samples.of[layer] for layer in LAYERS}
+        found[name] = [
+            Compared(kept, _error(regression, name, kept))
+            for kept in measure(reader.read, part, given, samples.of[None])
+        ]
+    return found
+
+
+def _error(regression: Results, network: str, kept: Kept) -> float | None:
+    """Of the linear regressor; None for the category, which is no latent."""
+    if kept.factor not in regression.info["targets"]:
+        return None
+    return regression.row(network, kept.layer, kept.factor, "val").nmse
+
+
+def _quality(reader: Reader, table: ImageTable, rows: Tensor, drawn: Mapping[str, Samples]) -> str:
+    """How far samples are from held-out renders as the reader sees them."""
+    held = np.setdiff1d(np.arange(len(table)), rows.numpy())
+    real = reader.read(table.images[torch.from_numpy(held)]).features
+    own = reader.read(table.images[rows]).features
+    found = [f"other renders {kernel_distance(real, own):.3f}"]
+    for name, samples in drawn.items():
+        for layer in (None, *LAYERS):
+            images = samples.of[layer].flatten(0, 1)
+            distance = kernel_distance(real, reader.read(images).features)
+            found.append(f"{name}, given {layer or 'nothing'} {distance:.3f}")
+    return (
+        "Kernel distance (KID, torchmetrics) to held-out renders in the features of the reader's trunk, our own "
+        f"network's, so that it compares within this run alone: {'; '.join(found)}."
+    )

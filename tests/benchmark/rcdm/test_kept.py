@@ -1,0 +1,90 @@
+"""The number: 0 for samples that are the image, 1 for samples that know nothing, and what lies between."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.data.table import ImageTable
+from benchmark.errors import UserError
+from benchmark.objectives.latents import factor_columns
+from benchmark.probes.targets import FACTORS
+from benchmark.rcdm.kept import CATEGORY, Kept, measure
+from benchmark.rcdm.reader import Reading
+
+COUNT, SAMPLES = 60, 8
+
+
+def table(objects: int = 12) -> ImageTable:
+    """Images whose first pixel is their number."""
+    rng = np.random.default_rng(0)
+    quaternion = rng.normal(size=(COUNT, 4))
+    images = torch.zeros(COUNT, 3, 2, 2, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(COUNT)
+    return ImageTable(
+        images,
+        torch.arange(COUNT),
+        torch.from_numpy(rng.random((COUNT, 7))),
+        torch.from_numpy(quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)),
+        [f"object-{k % objects}" for k in range(COUNT)],
+        [f"category-{k % 3}" for k in range(COUNT)],
+    )
+
+
+def reader(known: ImageTable, noise: float = 0.0) -> Callable[[torch.Tensor], Reading]:
+    """Reads an image's truth off its first pixel, with an error of ``noise`` standard deviations."""
+    truth, rng = factor_columns(known), np.random.default_rng(1)
+
+    def read(images: torch.Tensor) -> Reading:
+        numbers = images[:, 0, 0, 0].long()
+        error = torch.from_numpy(rng.normal(size=(len(images), truth.shape[1]))) * truth.std(dim=0) * noise
+        names = [known.categories[k] for k in numbers.tolist()]
+        return Reading(truth[numbers] + error, names, torch.zeros(len(images), 1))
+
+    return read
+
+
+def showing(numbers: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, K, 3, 2, 2) of int64 (N, K): samples that are other images of the table."""
+    return table().images[numbers]
+
+
+def by_name(rows: list[Kept], layer: str) -> dict[str, Kept]:
+    return {row.factor: row for row in rows if row.layer == layer}
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.7])
+def test_from_the_image_itself_to_samples_that_know_nothing(noise):
+    known = table()
+    rng = torch.Generator().manual_seed(0)
+    same = torch.arange(COUNT)[:, None].expand(-1, SAMPLES)
+    anything = torch.randint(COUNT, (COUNT, SAMPLES), generator=rng)
+    half = torch.where(torch.arange(SAMPLES) % 2 == 0, same, anything)
+    nothing = torch.randint(COUNT, (COUNT, 8 * SAMPLES), generator=rng)
+    samples = {"all": showing(same), "half": showing(half), "none": showing(anything)}
+    rows = measure(reader(known, noise), known, samples, showing(nothing))
+    assert [row.factor for row in rows[: len(FACTORS) + 1]] == [*FACTORS, CATEGORY]
+    slack = 0.05 + 0.15 * noise
+    for layer, expected in (("all", 0.0), ("half", 0.5), ("none", 1.0)):
+        for factor, row in by_name(rows, layer).items():
+            assert row.lost == pytest.approx(expected, abs=slack + 0.15 * expected), (layer, factor)
+            assert row.low <= row.lost <= row.high
+    assert by_name(rows, "half")["rotation"].high < by_name(rows, "none")["rotation"].high
+
+
+def test_one_factor_can_be_lost_and_another_kept():
+    """Samples that show other images of the same category."""
+    known = table()
+    rng = torch.Generator().manual_seed(0)
+    alike = torch.arange(COUNT)[:, None] % 3 + 3 * torch.randint(COUNT // 3, (COUNT, SAMPLES), generator=rng)
+    anything = torch.randint(COUNT, (COUNT, 8 * SAMPLES), generator=rng)
+    rows = by_name(measure(reader(known), known, {"trunk": showing(alike)}, showing(anything)), "trunk")
+    assert rows[CATEGORY].lost == 0.0
+    assert all(rows[factor].lost > 0.7 for factor in FACTORS)
+
+
+def test_a_single_object_is_refused():
+    known = table(objects=1)
+    with pytest.raises(UserError, match="several objects in which every factor varies"):
+        measure(reader(known), known, {}, known.images[:, None])
