@@ -14,14 +14,18 @@ objective). Three things make that fast:
 * Logits are linear in the step's length: the line search costs no pass over the features, so that a step costs two.
 * Each penalty starts from the solution of the next stronger one.
 
-Features and their products are float32; sums over images, weights and the steps between them are float64.
+Where images are no more than a few times the features, these are turned to the eigenvectors of S first: there are no
+more of them than images, and what the first guess takes becomes a division.
+
+Features and their products are float32, after a turn float64; sums over images, weights and the steps between them are
+float64.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -31,10 +35,11 @@ RELATIVE_PENALTIES: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(2, -1
 PATIENCE = 4  # penalties in a row that are no better on the inner split end the path
 
 # Estimated distance of the objective from its minimum, nats an image, at which a solution is taken.
-PATH_TOLERANCE = 1e-6
+PATH_TOLERANCE = 1e-5
 TOLERANCE = 1e-11
-_MOST_STEPS = 500
+_MOST_STEPS = 1000
 
+_FEW = 2**25  # numbers (images x width) up to which features are turned
 _MEMORY = 20  # steps that L-BFGS remembers
 _RENEWED = 40  # steps after which the first guess is made anew
 _FARTHEST = 30.0  # that a logit moves in the first step tried: beyond, softmax is flat and slopes say nothing
@@ -123,9 +128,9 @@ class Problem:
         return values
 
     def logits(self, values: Tensor) -> Tensor:
-        """float32 (n, K), on the device. The last row of `values` is added to every image."""
-        out = torch.empty(len(self), self.classes, device=self.device)
-        weight, intercept = values[:-1].float(), values[-1].float()
+        """(n, K), of the features' type, on the device. The last row of `values` is added to every image."""
+        out = torch.empty(len(self), self.classes, dtype=self.x.dtype, device=self.device)
+        weight, intercept = values[:-1].to(out.dtype), values[-1].to(out.dtype)
         for rows in self._parts():
             torch.addmm(intercept, self._rows(rows), weight, out=out[rows])
         return out
@@ -189,27 +194,27 @@ def ranks(logits: Tensor, labels: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Eigen:
     """S / n of scaled features, roughly: orthonormal vectors (d, r), values (r,), and the value of what is left beside
-    them; None where gradients have no part there."""
+    them; None where gradients have no part there. vectors: None for features that are turned to them."""
 
-    vectors: Tensor
+    vectors: Tensor | None
     values: Tensor
     rest: float | None
 
     @classmethod
     def of(cls, x: Tensor, device: torch.device) -> Eigen:
-        """x: float32 (n, d); rows evenly spread over it are used, and at most _MOST_EIGEN of them where d is larger."""
+        """x: (n, d); rows evenly spread over it are used, and at most _MOST_EIGEN of them where d is larger."""
         most = _ROWS if x.shape[1] <= _MOST_EIGEN else _MOST_EIGEN
         some = x[:: -(-len(x) // most)].to(device)
         if some.shape[1] <= len(some):
             values, vectors = torch.linalg.eigh((some.T @ some).double() / len(some))
-            return cls(vectors.float(), values.clamp_min(0).float(), None)
+            return cls(vectors.to(x.dtype), values.clamp_min(0).to(x.dtype), None)
         rows = some.double()
         values, left = torch.linalg.eigh(rows @ rows.T / len(some))
         kept = values > _CONSTANT * values[-1].clamp_min(_CONSTANT)
         values = values[kept]
         vectors = rows.T @ (left[:, kept] / (len(some) * values).sqrt())
         missed = len(some) < len(x) and len(values) > 0
-        return cls(vectors.float(), values.float(), float(values[0]) if missed else None)
+        return cls(vectors.to(x.dtype), values.to(x.dtype), float(values[0]) if missed else None)
 
 
 class Guess:
@@ -230,12 +235,16 @@ class Guess:
     def __call__(self, gradient: Tensor) -> Tensor:
         """(d + 1, K) -> (d + 1, K), both float64."""
         turned = gradient @ self.turn
-        above, vectors = turned[:-1].float(), self.eigen.vectors
-        parts = vectors.T @ above
+        above, vectors = turned[:-1], self.eigen.vectors
         out = torch.empty_like(turned)
-        out[:-1] = vectors @ (parts * self.inner.float())
-        if self.outer is not None:
-            out[:-1] += (above - vectors @ parts) * self.outer.float()
+        if vectors is None:
+            out[:-1] = above * self.inner
+        else:
+            above = above.to(vectors.dtype)
+            parts = vectors.T @ above
+            out[:-1] = vectors @ (parts * self.inner.to(vectors.dtype))
+            if self.outer is not None:
+                out[:-1] += (above - vectors @ parts) * self.outer.to(vectors.dtype)
         out[-1] = turned[-1] * self.below
         return out @ self.turn.T
 
@@ -339,8 +348,14 @@ def fit(
     """
     scaling, device = Scaling.of(x), torch.device(device)
     x = scaling.apply_(x)
+    turn = eigen = None
+    if x.numel() <= _FEW:
+        known = Eigen.of(x.double(), device)
+        if known.rest is None:
+            turn, eigen = known.vectors, Eigen(None, known.values, None)
+            x = x.to(device).double() @ turn
     part, inner = (Problem(x[rows], labels[rows], classes, device) for rows in (slice(outer), slice(outer, None)))
-    eigen, values = Eigen.of(x, device), part.start
+    eigen, values = eigen or Eigen.of(x, device), part.start
     path: list[dict[str, float]] = []
     best, best_values = 0, values
     for relative in RELATIVE_PENALTIES:
@@ -352,7 +367,10 @@ def fit(
         elif len(path) - 1 - best >= PATIENCE:
             break
     whole = Problem(x, labels, classes, device)
-    return fit_one(whole, scaling, RELATIVE_PENALTIES[best] * len(x), best_values, eigen, path)
+    readout, logits = fit_one(whole, scaling, RELATIVE_PENALTIES[best] * len(x), best_values, eigen, path)
+    if turn is not None:
+        readout = replace(readout, weight=turn.cpu() @ readout.weight)
+    return readout, logits.float()
 
 
 def fit_one(
