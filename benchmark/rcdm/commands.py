@@ -12,6 +12,10 @@ from benchmark.console import Folder, with_example
 from benchmark.errors import UserError
 
 
+@with_example(
+    "gr3d rcdm train runs/simclr --layer all --data data/gr3d\n"
+    "  gr3d rcdm sample runs/simclr --layers all --images 6 --data data/gr3d"
+)
 @click.group()
 def rcdm() -> None:
     """See what a layer keeps: samples of a diffusion model that is told the layer alone (Figure 7)."""

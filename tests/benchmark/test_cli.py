@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from benchmark.cli import cli, judged_sets
@@ -18,12 +19,19 @@ def gr3d(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=cwd or ROOT, env=environment)
 
 
-@pytest.mark.parametrize("command", [None, *cli.commands])
-def test_help_has_an_example(command):
-    done = gr3d(*([command] if command else []), "--help")
+def every_command(group, *above):
+    """Words that call a group, each command and each group in it."""
+    yield above
+    for name, command in group.commands.items():
+        yield from every_command(command, *above, name) if isinstance(command, click.Group) else [(*above, name)]
+
+
+@pytest.mark.parametrize("words", list(every_command(cli)), ids=" ".join)
+def test_help_has_an_example(words):
+    done = gr3d(*words, "--help")
     assert done.returncode == 0, done.stderr
-    if command:
-        assert "xample" in done.stdout and f"gr3d {command}" in done.stdout
+    if words:
+        assert "xample" in done.stdout and f"gr3d {' '.join(words)}" in done.stdout
 
 
 @pytest.mark.parametrize(
