@@ -141,7 +141,9 @@ def sample(
     named = tuple(name for name in layers.split(",") if name)
     if not named:
         raise UserError("--layers: name layers, separated by commas, or say all", exit_code=2)
-    drawn = draw_samples(run, named, conditioning_images(data, split, images), steps=steps or STEPS, **options)
+    drawn = draw_samples(
+        run, named, conditioning_images(data, split, images), steps=STEPS if steps is None else steps, **options
+    )
     out = out or run / FOLDER
     drawn.save(out / "samples.npz")
     picture = plot_samples(drawn, out / "samples.png")

@@ -81,6 +81,7 @@ def test_wrong_usage_is_one_line(folder, options, says):
     assert says in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_object_that_kills_or_stops_blender_is_quarantined_alone(folder, tmp_path, monkeypatch):
     """Workers that are handed a certain object are killed, those that are handed another stand still."""
     send = pool.Worker.send

@@ -268,6 +268,7 @@ def test_stopped_run_finishes_the_image_in_flight(tmp_path):
     assert report["worker_restarts"] == []
 
 
+@pytest.mark.slow
 def test_stopped_run_does_not_wait_for_an_image_without_end(tmp_path):
     out = tmp_path / "data"
     process = start(out, N, "--preset", "reference", "--resolution", "1024", "--workers", "1")

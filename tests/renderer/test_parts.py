@@ -75,6 +75,7 @@ def test_where_lists_disagree_the_shard_decides(tmp_path):
     assert merged(tmp_path, [old, new]) == merged(tmp_path, [new, old]) == new
 
 
+@pytest.mark.slow
 @needs_bpy
 def test_parts_at_once_and_joined_give_the_bytes_of_one_run(whole, tmp_path):
     out = tmp_path / "data"

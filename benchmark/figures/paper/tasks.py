@@ -17,6 +17,7 @@ NETWORKS = ("supervised", "simclr")
 _SHARE = 0.01  # of the training images, for FEW
 _FEWEST = 20  # images a class, where a hundredth would be less
 _RENDERS = {"demo": 1500, "small": 6000}
+_OBJECTS = "procedural:boat,car,chair,duck,lamp,mug"  # few enough to be told apart on some hundred images
 
 
 def tasks(setting: Setting, share: bool = True) -> dict[str, Packed | Rendered | Made]:
@@ -36,7 +37,7 @@ def tasks(setting: Setting, share: bool = True) -> dict[str, Packed | Rendered |
         found[name] = setting.packed(text)
     if not setting.tasks and not setting.is_paper:
         found["digits"] = Made(write_digits, {"side": setting.side})
-        found["renders"] = Rendered(_RENDERS[setting.name], setting.side)
+        found["renders"] = Rendered(_RENDERS[setting.name], setting.side, _OBJECTS)
     return found
 
 

@@ -25,6 +25,7 @@ print((faults() - before) // 5)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory by rules of its own")
 def test_a_step_reuses_the_memory_of_the_last():
     def faults(how: str) -> int:

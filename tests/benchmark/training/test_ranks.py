@@ -72,6 +72,7 @@ def test_shares_are_every_image_once():
     assert shares(24, 2, 1, 3) == [slice(4, 8), slice(16, 20)]  # each part, a run of 12, is cut into the ranks' shares
 
 
+@pytest.mark.slow
 def test_ranks_see_the_images_that_one_process_sees(tiny, tmp_path):
     script = tmp_path / "views.py"
     script.write_text(VIEWS)

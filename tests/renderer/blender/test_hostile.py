@@ -49,6 +49,7 @@ def test_a_blends_textures_outside_its_folder_are_grey_and_move_nothing(blender,
     assert image[row, column].max() - image[row, column].min() < 0.35  # grey under the red spot
 
 
+@pytest.mark.slow
 def test_modifiers_that_multiply_without_end(blender, worker, tmp_path):
     folder = make(blender, tmp_path / "made", "endless")
     events = ask(worker, folder / "endless.blend")
