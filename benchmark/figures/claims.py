@@ -1,4 +1,5 @@
-"""The paper's claims about Figure 2, judged on a run's own numbers: held or not held, with the figures that say so."""
+"""The paper's claims about Figure 2, judged on a run's own numbers: held, not held or too close to tell, and
+the figures that say so."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,11 +11,28 @@ from benchmark.probes.targets import FACTORS, label_of
 
 @dataclass(frozen=True)
 class Verdict:
-    """One claim, whether this run bears it out, and the numbers in plain words."""
+    """One claim, whether this run bears it out (None: the intervals leave room for it and for its opposite), and the
+    numbers in plain words."""
 
     claim: str
-    held: bool
+    held: bool | None
     evidence: str
+
+    def line(self) -> str:
+        """As an item of a Markdown list."""
+        word = {True: "Held", False: "Not held", None: "Too close to tell"}[self.held]
+        return f"* **{word}**: {self.claim}. {self.evidence}."
+
+
+def is_positive(low: float, high: float) -> bool | None:
+    """What an interval says of a difference; None where it has both signs in it."""
+    return True if low > 0 else False if high < 0 else None
+
+
+def all_of(parts: Iterable[bool | None]) -> bool | None:
+    """False where one part is, else None where one is."""
+    parts = list(parts)
+    return False if False in parts else None if None in parts else True
 
 
 def judge(results: Results, split: str) -> list[Verdict]:
@@ -54,20 +72,21 @@ def rotation_claims(results: Results, network: str, split: str) -> Iterator[Verd
 
 
 def head_claim(results: Results, network: str, split: str) -> Verdict:
-    """(b) Trained with SimCLR, every factor is read better before the head than at its end: where there are intervals,
-    the whole one of the difference says so."""
+    """(b) Trained with SimCLR, every factor is read better before the head than at its end."""
     layers = results.layers(network)
     before = [layer for layer in layers if not layer.startswith("head")]
-    parts, held = [], True
+    parts, held = [], []
     for factor in FACTORS:
         error = _errors(results, network, factor, split)
         best = min(before, key=error.__getitem__)
         gap = results.gap(network, layers[-1], best, factor, split)
-        held &= (error[layers[-1]] - error[best] if gap is None else gap[0]) > 0
+        held.append(error[layers[-1]] > error[best] if gap is None else is_positive(*gap))
         sure = "" if gap is None else f", difference {gap[0]:+.3f} to {gap[1]:+.3f}"
         parts.append(f"{label_of(factor)} {error[best]:.3f} at {best}, {error[layers[-1]]:.3f} at the end{sure}")
     return Verdict(
-        "(b) trained with SimCLR, every factor is read better before the head than at its end", held, "; ".join(parts)
+        "(b) trained with SimCLR, every factor is read better before the head than at its end",
+        all_of(held),
+        "; ".join(parts),
     )
 
 

@@ -174,8 +174,7 @@ def summary(results: Results) -> str:
     lines = []
     for split, where in (("val", "new objects"), ("val_views", "new views of known objects")):
         lines += [f"## Judged on {where} (errors are shares of the variance)", ""]
-        for verdict in judge(results, split):
-            lines.append(f"* {'**Held**' if verdict.held else '**Not held**'}: {verdict.claim}. {verdict.evidence}.")
+        lines += [verdict.line() for verdict in judge(results, split)]
         lines += ["", "Best error of each network and control:", ""]
         lines += [f"* {line}" for line in control_lines(results, split)]
         lines.append("")

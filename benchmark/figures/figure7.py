@@ -144,10 +144,7 @@ def figure7(
         written = plot_side_by_side(drawn, shown, LAYERS, out / "figure7", kept_rows(found))
         plot_kept(found, out / "figure7-kept")
         lines += [table_of(found), "", _quality(reader, table, rows, drawn), ""]
-        lines += [
-            f"* {'**Held**' if verdict.held else '**Not held**'}: {verdict.claim}. {verdict.evidence}."
-            for verdict in judge(found)
-        ]
+        lines += [verdict.line() for verdict in judge(found)]
     write_atomically(out / "figure7.md", ("\n".join(lines) + "\n").encode())
     seconds = sum(clock.seconds.values())
     return [*lines, "", f"figure: {written.png}", f"all of this: {out / 'figure7.md'}", f"wall time: {seconds:.0f} s"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmark.figures.claims import is_positive
 from benchmark.probes.accuracy import Classification
 from benchmark.probes.accuracy_table import points
 
@@ -10,16 +11,18 @@ def last_of(found: Classification, network: str) -> str:
     return found.layers(network)[-1]
 
 
-def compare(found: Classification, network: str, better: str, worse: str, place: tuple[str, str]) -> tuple[bool, str]:
-    """Whether `better` is read better than `worse`, where there are intervals with the whole one of their difference;
-    and the numbers in words. place: (dataset, split)."""
+def compare(
+    found: Classification, network: str, better: str, worse: str, place: tuple[str, str]
+) -> tuple[bool | None, str]:
+    """Whether `better` is read better than `worse` (None: the interval of their difference has both signs), and the
+    numbers in words. place: (dataset, split)."""
     one, other = (found.row(network, layer, *place).top1 for layer in (better, worse))
     gap = points(found, network, worse, better, *place)
     difference = 100 * (one - other)
     sure = "" if gap is None else f" (95 % interval {100 * gap[0]:+.1f} to {100 * gap[1] + 0.0:+.1f})"
     if found.seeds(network) > 1 and gap is not None:
         sure = f" (over {found.seeds(network)} seeds at least {100 * gap[0]:+.1f})"
-    held = difference > 0 and (gap is None or gap[0] > 0)
+    held = difference > 0 if gap is None else is_positive(*gap)
     return held, f"{better} {100 * one:.1f} %, {worse} {100 * other:.1f} %: {difference:+.1f} points{sure}"
 
 

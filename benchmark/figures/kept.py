@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmark.figures.claims import Verdict
+from benchmark.figures.claims import Verdict, is_positive
 from benchmark.figures.correlation import spearman
 from benchmark.figures.style import CONTROL, CURVES, Written, figure_style, new_figure, write_figure
 from benchmark.probes.targets import FACTORS, label_of
@@ -129,7 +129,7 @@ def judge(found: Mapping[str, Sequence[Compared]]) -> list[Verdict]:
     return [
         Verdict(
             "with pairs by augmentation, the end of the head has lost the spot's hue more than the trunk",
-            hue[1].low > hue[0].high,
+            is_positive(hue[1].low - hue[0].high, hue[1].high - hue[0].low),
             f"spot hue: {_said(trunk, hue[0])}, {_said(last, hue[1])}",
         ),
         Verdict(

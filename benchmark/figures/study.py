@@ -193,8 +193,7 @@ def summary(name: str, figure: Figure, study: Study, shown: Shown) -> str:
     """What the figure shows, as Markdown."""
     title = f"# {'Table' if name.startswith('table') else 'Figure'} {name.removeprefix('table')}: {figure.title}"
     lines = [title, "", *([study.note, ""] if study.note else []), shown.table.rstrip(), ""]
-    for verdict in shown.verdicts:
-        lines.append(f"* {'**Held**' if verdict.held else '**Not held**'}: {verdict.claim}. {verdict.evidence}.")
+    lines += [verdict.line() for verdict in shown.verdicts]
     return "\n".join(lines) + "\n"
 
 

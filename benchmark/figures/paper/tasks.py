@@ -102,16 +102,20 @@ def _verdicts(found: Found, network: str) -> list[Verdict]:
     said = ", ".join(f"{name} {cut.best.layer}" for name, cut in cuts.items())
     common = set(layers).intersection(*(cut.ties for cut in cuts.values()))
     source = cuts[SOURCE]
+    # Where trunk and last layer are as good as each other the claim has nothing to say.
+    candidates = {"trunk", last_of(found.mean[SOURCE], network)}
+    best_read = None if candidates <= set(source.ties) else expected in source.ties
+    differ = True if not common else None if len({cut.best.layer for cut in cuts.values()}) > 1 else False
     where = "the last layer" if network == "supervised" else "the trunk"
     return [
         Verdict(
             f"the task trained on is read best at {where}",
-            expected in source.ties,
+            best_read,
             f"best at {source.best.layer}; as good: {', '.join(source.ties)}",
         ),
         Verdict(
             "the best layer differs between tasks: none is as good as the best for all of them",
-            not common,
+            differ,
             f"best layers: {said}; as good as the best for every task: {', '.join(sorted(common)) or 'none'}",
         ),
     ]
