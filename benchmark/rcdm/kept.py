@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,7 +75,7 @@ def measure(
     for layer, drawn in samples.items():
         given = errors(drawn)
         parts = [per_object(objects.object_of, part) for part in (given, nothing, image)]
-        low, high = torch.from_numpy(np.nanquantile(_redrawn(parts).numpy(), TAILS, axis=0))
+        low, high = _redrawn(parts).nanquantile(torch.tensor(TAILS, dtype=torch.float64), dim=0)
         whole = [part.sum(dim=0, keepdim=True) for part in parts]
         lost = _lost(*whole)[0]
         for place, factor in enumerate((*factor_slices(), CATEGORY)):
