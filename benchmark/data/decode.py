@@ -19,7 +19,10 @@ from benchmark.data.tars import Member
 from benchmark.errors import UserError
 
 # Endings of image files -> PIL's decoder (the only one PIL is allowed to use).
-IMAGE_FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}
+IMAGE_FORMATS = {
+    "jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP", "tif": "TIFF", "tiff": "TIFF",
+    "ppm": "PPM", "pgm": "PPM",
+}  # fmt: skip
 
 LARGEST_SIDE = 224  # to which larger photographs are scaled
 

@@ -1,5 +1,5 @@
-"""Plain image folders: DATA/SPLIT/CATEGORY/**/*.jpg (.jpeg, .png, .webp), each split as torchvision's ImageFolder; or
-without splits."""
+"""Plain image folders: DATA/SPLIT/CATEGORY/**/*.jpg (or another of IMAGE_FORMATS), each split as torchvision's
+ImageFolder; or without splits."""
 
 import zlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ class ImageFolder(Photographs):
     """An object of its own for each image, named by its path."""
 
     name = "a folder of plain images"
-    layout = "SPLIT/CATEGORY/NAME.jpg (.jpeg, .png, .webp) with splits like train and val"
+    layout = "SPLIT/CATEGORY/NAME.jpg (.png, .webp, .bmp, .tif, .ppm) with splits like train and val"
     origin = "your own images"
 
     @property
@@ -32,7 +32,7 @@ class Unsplit(Photographs):
     images of a class sorted by the CRC-32 of their file names, every fifth from the first on."""
 
     name = "a folder of classes"
-    layout = "CLASS/NAME.jpg (.jpeg, .png, .webp), at least two images a class"
+    layout = "CLASS/NAME.jpg (.png, .webp, .bmp, .tif, .ppm), at least two images a class"
     origin = "your own images"
 
     def _root(self) -> Path:
@@ -54,7 +54,11 @@ def _every_fifth(records: list[Record]) -> Iterator[Record]:
     for record in records:
         classes.setdefault(record.category, []).append(record)
     for members in classes.values():
-        yield from sorted(members, key=lambda record: (zlib.crc32(record.image.name.encode()), record.object_id))[::5]
+        yield from sorted(members, key=lambda record: (_crc(record.image.name), record.object_id))[::5]
+
+
+def _crc(name: str) -> int:
+    return zlib.crc32(name.encode(errors="surrogateescape"))  # a file's name need not be UTF-8
 
 
 def is_folder(data: Path) -> bool:

@@ -7,6 +7,7 @@ depends on how they were stored.
 import functools
 import json
 import sys
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -87,6 +88,11 @@ def splits(data: Path | str) -> list[str]:
 def count_images(data: Path | str, split: str) -> int | None:
     """Images of a split, as checksums.json lists them; None when it lists none."""
     return open_dataset(data).count(split)
+
+
+def smallest_class(data: Path | str, split: str) -> int:
+    """Images of the class that has the fewest in the split. UserError for a split that is not there."""
+    return min(Counter(record.category for record in open_dataset(data).source(split).records()).values())
 
 
 def glance(data: Path | str, split: str) -> tuple[bool, tuple[int, int]] | None:

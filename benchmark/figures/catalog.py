@@ -77,8 +77,10 @@ def find(name: str | None, scale: str) -> Figure:
 
 
 def folder_name(name: str, figure: Figure, setting: Setting) -> str:
-    """Of the folder that is made without --out: figures that share their runs share it; other data have their own."""
+    """Of the folder that is made without --out: figures that share their runs share it; other data and tasks have their
+    own."""
     import re
 
-    own = "-" + re.sub(r"[^A-Za-z0-9]+", "-", setting.data).strip("-").lower() if setting.data else ""
-    return f"{figure.shares}-{setting.name}{own}"
+    given = [text for text in (setting.data, *setting.tasks) if text]
+    own = [re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower() for text in given]
+    return "-".join([figure.shares, setting.name, *own])

@@ -16,6 +16,7 @@ from benchmark.figures.claims import Verdict
 from benchmark.figures.style import CURVES, Written, figure_style, new_figure, write_figure
 
 WEAK = 0.5  # a rank correlation below this says little of one layer's order by the other's
+_NORMAL = 1.96  # standard deviations to each side of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,16 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float:
 def _ranks(values: Sequence[float]) -> np.ndarray:
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(count) - (count - 1) / 2)[place]
+
+
+def between(rank_correlation: float, settings: int) -> tuple[float, float]:
+    """95 % interval of a rank correlation over so many settings (Bonett and Wright 2000, Psychometrika 65: normal after
+    Fisher's transformation); (-1, 1) for fewer than four, or where it is NaN."""
+    if settings < 4 or np.isnan(rank_correlation):
+        return -1.0, 1.0
+    centre = np.arctanh(np.clip(rank_correlation, -1 + 1e-9, 1 - 1e-9))
+    reach = _NORMAL * np.sqrt((1 + rank_correlation**2 / 2) / (settings - 3))
+    return float(np.tanh(centre - reach)), float(np.tanh(centre + reach))
 
 
 def correlation(trials: Sequence[Trial], objective: str) -> float:
@@ -120,15 +131,22 @@ def judge(trials: Sequence[Trial]) -> list[Verdict]:
                 f"trunk {trunk[0]:.1%} to {trunk[1]:.1%}, head {head[0]:.1%} to {head[1]:.1%}, {len(mine)} settings",
             )
         )
-        found.append((objective, correlation(trials, objective)))
+        value = correlation(trials, objective)
+        found.append((objective, value, between(value, len(mine))))
     verdicts.append(
         Verdict(
             f"trunk and head do not always rank settings alike (a rank correlation below {WEAK} somewhere)",
-            any(value < WEAK for _, value in found),
-            ", ".join(f"{objective} {value:.2f}" for objective, value in found),
+            _is_any_weak([ends for *_, ends in found]),
+            ", ".join(f"{objective} {value:.2f} ({low:.2f} to {high:.2f})" for objective, value, (low, high) in found),
         )
     )
     return verdicts
+
+
+def _is_any_weak(intervals: Sequence[tuple[float, float]]) -> bool | None:
+    if any(high < WEAK for _, high in intervals):
+        return True
+    return False if all(low >= WEAK for low, _ in intervals) else None
 
 
 def _objectives(trials: Sequence[Trial]) -> list[str]:

@@ -91,6 +91,10 @@ class Setting:
         """Number of classes of the data."""
         return IMAGENET_CLASSES if self.source == IMAGENET else len(open_dataset(self.source).classes)
 
+    def images(self, split: str) -> int | None:
+        """Of a split of the data; None where it has none, or no list says."""
+        return IMAGENET_IMAGES if self.source == IMAGENET else open_dataset(self.source).count(split)
+
     def packed(self, data: str | None = None, **options: object) -> Packed:
         """The data, or a further DATASET, at this scale. options: of `pack`, beside or in place of the scale's."""
         return Packed(data or self.source, {"side": self.side, "limit": self.scale.images, **options})

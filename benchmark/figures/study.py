@@ -204,7 +204,7 @@ def run_study(study: Study, out: Path, render: Render, device: str = "auto") -> 
         with clock.step(f"data: {name}"):
             prepare(dataset, out / "data" / name, render)
     for probing in study.probings.values():
-        _check_splits(out / "data" / probing.data, probing)
+        _check_splits(out / "data", probing)
     with clock.step("train"):
         _train(study, out, device, clock)
     each = {}
@@ -238,9 +238,9 @@ def _made(dataset: Made, folder: Path) -> Path:
     return source
 
 
-def _check_splits(data: Path, probing: Probing) -> None:
+def _check_splits(folder: Path, probing: Probing) -> None:
     """UserError, before hours of training, where nothing could be fitted or judged in the end."""
-    dataset = open_dataset(data)
+    dataset = open_dataset(folder / probing.data)
     fit_on = probing.fit_on or ("probe" if "probe" in dataset.splits else "train")
     if fit_on not in dataset.splits:
         raise dataset.no_such_split(fit_on)
@@ -253,6 +253,19 @@ def _check_splits(data: Path, probing: Probing) -> None:
             f"{dataset}: no split beside '{fit_on}' shows the same classes: nothing to judge on; the data given with "
             "--data need a second split, as train and val"
         )
+    images = dataset.count(fit_on)
+    if images is not None and images <= len(classes):
+        raise UserError(
+            f"{dataset}: split '{fit_on}' has one image of each class: choosing the penalty needs two of some class"
+        )
+    for other, split in probing.judge_on.values():
+        further = open_dataset(folder / other)
+        for one in [split] if split else further.splits:
+            if different := classes ^ set(further.classes_of(one)):
+                raise UserError(
+                    f"{further}: split '{one}' must show the classes of {dataset}, that classifiers are fitted on; "
+                    f"'{min(different)}' is in one of them alone ({len(different)} are)"
+                )
 
 
 def _train(study: Study, out: Path, device: str, clock: Clock) -> None:

@@ -245,6 +245,10 @@ def _sharing(data: str | Path, fit_on: str, known: set[str], others: Sequence[st
     return ["val"] if "val" in sharing else sharing
 
 
+def _inner_order(name: str) -> bytes:
+    return hashlib.sha256(f"inner {name}".encode(errors="surrogateescape")).digest()
+
+
 def inner_images(table: ImageTable) -> Tensor:
     """True (N,) for the images that choose the penalty: of every class, INNER_SHARE of its objects, at least one and
     never all; an object is of its first image's class. UserError if every class has one object."""
@@ -252,7 +256,7 @@ def inner_images(table: ImageTable) -> Tensor:
     for name, category in zip(table.object_ids, table.categories, strict=True):
         class_of.setdefault(name, category)
     objects: dict[str, list[str]] = {}
-    for name in sorted(class_of, key=lambda name: hashlib.sha256(f"inner {name}".encode()).digest()):
+    for name in sorted(class_of, key=_inner_order):
         objects.setdefault(class_of[name], []).append(name)
     held = set()
     for names in objects.values():

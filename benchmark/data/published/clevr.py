@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmark.data.dataset import Photographs
+from benchmark.data.dataset import Photographs, image_files
 from benchmark.data.decode import Record, first_line
 from benchmark.errors import UserError
 
@@ -38,6 +38,8 @@ class Clevr(Photographs):
             records.append(Record(str(path), index, None, None, f"{split}/{name}", f"{count:02d}", path))
         if missing:
             raise UserError(f"{missing[0]}: missing, though {file} describes it ({len(missing)} of {len(records)} are)")
+        if extra := sorted({*image_files(folder)} - {Path(record.where).name for record in records}):
+            raise UserError(f"{folder / extra[0]}: {file} does not describe it ({len(extra)} images have no scene)")
         return records
 
 

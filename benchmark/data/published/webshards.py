@@ -35,11 +35,13 @@ class WebShards(Photographs):
         records: list[Record] = []
         for shard in self._shards()[split]:
             for sample in tars.samples(shard, "get it again"):
-                records.append(_record(sample, f"{shard}, sample {sample['__key__']}", len(records)))
+                records.append(_record(sample, shard, str(shard.relative_to(self.path).with_suffix("")), len(records)))
         return records
 
 
-def _record(sample: dict[str, Member], where: str, index: int) -> Record:
+def _record(sample: dict[str, Member], shard: Path, below: str, index: int) -> Record:
+    """below: the shard's part of the id: keys may start again in every shard."""
+    where = f"{shard}, sample {sample['__key__']}"
     formats = [name for name in IMAGE_FORMATS if name in sample]
     if len(formats) != 1:
         raise UserError(f"{where}: needs exactly one image ({', '.join(IMAGE_FORMATS)}), has {len(formats)}")
@@ -48,4 +50,4 @@ def _record(sample: dict[str, Member], where: str, index: int) -> Record:
     text = sample["cls"].read()[:_LONGEST].strip()
     if not text.isdigit():
         raise UserError(f"{where}: its .cls is no number of a class")
-    return Record(where, index, None, None, sample["__key__"], f"{int(text):04d}", sample[formats[0]])
+    return Record(where, index, None, None, f"{below}/{sample['__key__']}", f"{int(text):04d}", sample[formats[0]])

@@ -14,7 +14,7 @@ from benchmark.figures.correlation import Trial, correlation, judge, plot_grid, 
 from benchmark.figures.scales import Setting
 from benchmark.figures.study import Figure, Found, Packed, Probing, Shown, Study, Training
 from benchmark.figures.style import Written
-from benchmark.recipes import RECIPES
+from benchmark.recipes import RECIPES, batch_for
 from benchmark.training.config import RunConfig
 
 TRUNK, LAST = "trunk", "head3"
@@ -72,6 +72,9 @@ def points(setting: Setting) -> list[Point]:
 def _points(setting: Setting, objective: str) -> Iterator[Point]:
     recipe = RECIPES[setting.scale.training["recipe"]][objective]
     lr, batch = (setting.scale.training.get(option, getattr(recipe, option)) for option in ("lr", "batch"))
+    images = setting.images("train")
+    images = images and min(images, _IMAGES.get(setting.name, images))
+    batch = batch_for(images, batch)
     some = slice(None) if setting.is_paper else slice(None, None, 3)  # the outermost
     grid = LOSSES[objective]
     yield Point(objective, "", 0.0, {"lr": lr, "batch": batch})
@@ -80,7 +83,10 @@ def _points(setting: Setting, objective: str) -> Iterator[Point]:
     for times in _RATES[some]:
         yield Point(objective, "lr", times * lr, {"lr": times * lr, "batch": batch})
     for times in () if setting.name == "demo" else _BATCHES[some]:
-        yield Point(objective, "batch", times * batch, {"lr": times * lr, "batch": int(times * batch)})
+        size = int(times * batch)
+        if size < 2 or batch_for(images, size) != size:
+            continue  # too large for these images: it would be trained with another one under its name
+        yield Point(objective, "batch", size, {"lr": times * lr, "batch": size})
 
 
 def study(setting: Setting) -> Study:

@@ -28,11 +28,12 @@ _LR, _LR_BATCH = 1.7, 2048
 _LONGER = 3  # times the scale's epochs: one view of an image instead of two, and AdamW's small rate must have its time
 
 
-def study(setting: Setting) -> Study:
-    recipe = RECIPES["paper"]["supervised"]
-    epochs = recipe.epochs if setting.is_paper else _LONGER * setting.scale.epochs
-    batch = setting.scale.training.get("batch", recipe.batch)
-    sgd = {
+def regularised(setting: Setting) -> dict[str, object]:
+    """Options of the supervised training with SGD, which figure 3c of the paper reads, too."""
+    epochs = _epochs(setting)
+    batch = setting.scale.training.get("batch", RECIPES["paper"]["supervised"].batch)
+    return {
+        "epochs": epochs,
         "optimizer": "sgd",
         "momentum": 0.9,
         "lr": _LR * batch / _LR_BATCH,
@@ -40,12 +41,27 @@ def study(setting: Setting) -> Study:
         "schedule": "cyclic",
         "warmup": _PEAK_EPOCH / epochs,
     }
-    adamw = {"optimizer": "adamw", "lr": 1e-4, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0}
+
+
+def _epochs(setting: Setting) -> int:
+    return RECIPES["paper"]["supervised"].epochs if setting.is_paper else _LONGER * setting.scale.epochs
+
+
+def study(setting: Setting) -> Study:
+    epochs = _epochs(setting)
+    adamw = {
+        "epochs": epochs,
+        "optimizer": "adamw",
+        "lr": 1e-4,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "warmup": 0.0,
+    }
     return Study(
         datasets={"source": setting.packed()},
         trainings={
-            name: Training("source", setting.training("supervised", **{**options, "epochs": epochs}))
-            for name, options in (("sgd", sgd), ("adamw", adamw))
+            name: Training("source", setting.training("supervised", **options))
+            for name, options in (("sgd", regularised(setting)), ("adamw", adamw))
         },
         probings={CLASSES: Probing("source", tuple(NAMES))},
         seeds=setting.seeds_or_own,

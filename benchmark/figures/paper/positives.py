@@ -7,22 +7,32 @@ the paper: "a pretrained SSL model trained with the traditional SSL handcrafted 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
-from benchmark.data.table import count_images
 from benchmark.figures.alignment import POSITIVES, Reading, judge, plot_accuracies, plot_gaps
 from benchmark.figures.paper.tasks import SOURCE, tasks
 from benchmark.figures.scales import Setting
 from benchmark.figures.study import Figure, Found, Packed, Probing, Shown, Study, Training
 from benchmark.figures.style import Written
+from benchmark.probes.accuracy_table import points
 
 TRUNK, LAST = "trunk", "head3"
 TENTH, HUNDREDTH = "source, 10 %", "source, 1 %"  # of the labels, for tasks that ask for the training images' classes
+_FEWEST = 2  # images a class, on average, without which a share is no task: one fits, one chooses the penalty
 
 
 def study(setting: Setting) -> Study:
     shares = {TENTH: 0.1} if setting.name == "demo" else {TENTH: 0.1, HUNDREDTH: 0.01}
-    datasets = {**tasks(setting, share=False), **{task: _share(setting, share) for task, share in shares.items()}}
+    images = _images(setting)
+    datasets = {
+        **tasks(setting, share=False),
+        **{
+            task: _share(setting, share)
+            for task, share in shares.items()
+            if share * images >= _FEWEST * setting.classes
+        },
+    }
     trainings = {
         "augmentation": Training(SOURCE, setting.training("simclr")),
         "neighbours": Training(SOURCE, setting.training("simclr"), neighbours_of="augmentation"),
@@ -37,11 +47,15 @@ def study(setting: Setting) -> Study:
     )
 
 
+def _images(setting: Setting) -> float:
+    """To train on, as the scale leaves them."""
+    return min(setting.images("train") or inf, setting.scale.images or inf)
+
+
 def _share(setting: Setting, share: float) -> Packed:
     """This share of the training images that the scale leaves, class by class, and the same images to judge on."""
-    left = 1.0
-    if setting.scale.images and (count := count_images(setting.source, "train")):
-        left = min(1.0, setting.scale.images / count)
+    count = setting.images("train")
+    left = _images(setting) / count if count else 1.0
     return setting.packed(share=share * left)
 
 
@@ -58,7 +72,7 @@ def readings(found: Found) -> list[Reading]:
         place = found.each[task].judged[-1]
         for kind in POSITIVES:
             read = (tuple(found.accuracies(task, kind, layer, place)) for layer in (TRUNK, LAST))
-            bars.append(Reading(kind, task, *read))
+            bars.append(Reading(kind, task, *read, points(found.mean[task], kind, LAST, TRUNK, *place)))
     return bars
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmark.data.table import smallest_class
 from benchmark.errors import UserError
 from benchmark.figures.claims import Verdict
 from benchmark.figures.curves import Panel, curve, plot_curves, table
 from benchmark.figures.judging import bars_of, last_of
+from benchmark.figures.paper.optimisation import regularised
 from benchmark.figures.scales import Setting
 from benchmark.figures.study import Figure, Found, Made, Packed, Probing, Rendered, Shown, Study, Training
 
-SOURCE, FEW = "source", "source, 1 %"
+SOURCE = "source"
 NETWORKS = ("supervised", "simclr")
 
-_SHARE = 0.01  # of the training images, for FEW
+_SHARE = 0.01  # of the training images
 _FEWEST = 20  # images a class, where a hundredth would be less
 _RENDERS = {"demo": 1500, "small": 6000}
 _OBJECTS = "procedural:boat,car,chair,duck,lamp,mug"  # few enough to be told apart on some hundred images
@@ -27,13 +29,15 @@ def tasks(setting: Setting, share: bool = True) -> dict[str, Packed | Rendered |
     labels is a task, too.
     """
     found: dict[str, Packed | Rendered | Made] = {SOURCE: setting.packed()}
-    if share:
-        few = {"share": _SHARE} if setting.is_paper else {"per_class": _per_class(setting)}
-        found[FEW] = setting.packed(**few, limit=None) if setting.is_paper else setting.packed(**few)
+    if share and setting.is_paper:
+        found["source, 1 %"] = setting.packed(share=_SHARE)
+    elif share:
+        few = _per_class(setting)
+        found[f"{SOURCE}, {few} a class"] = setting.packed(per_class=few)
     for text in setting.tasks:
         name = task_name(text)
         if name in found:
-            raise UserError(f"--task {text}: there is a task '{name}' already; rename its folder", exit_code=2)
+            raise UserError(f"--task {text}: there is a task '{name}' already, leave one of them out", exit_code=2)
         found[name] = setting.packed(text)
     if not setting.tasks and not setting.is_paper:
         found["digits"] = Made(write_digits, {"side": setting.side})
@@ -42,14 +46,16 @@ def tasks(setting: Setting, share: bool = True) -> dict[str, Packed | Rendered |
 
 
 def _per_class(setting: Setting) -> int:
-    """A hundredth of the scale's images of a class, but not so few that there is nothing to choose a penalty on."""
-    return max(_FEWEST, round(_SHARE * setting.scale.images / setting.classes))
+    """A hundredth of the scale's images of a class, but not so few that there is nothing to choose a penalty on, nor
+    more than every class has."""
+    wanted = max(_FEWEST, round(_SHARE * setting.scale.images / setting.classes))
+    return min(wanted, smallest_class(setting.source, "train"))
 
 
 def task_name(text: str) -> str:
-    """KIND, or the folder's name."""
-    kind, colon, _ = text.partition(":")
-    return kind if colon else Path(text).resolve().name
+    """KIND, or the folder's name where it is one of images."""
+    kind, colon, path = text.partition(":")
+    return kind if colon and kind != "folder" else Path(path or text).resolve().name
 
 
 def write_digits(folder: Path) -> None:
@@ -67,9 +73,10 @@ def write_digits(folder: Path) -> None:
 
 def study(setting: Setting) -> Study:
     datasets = tasks(setting)
+    own = {"supervised": regularised(setting)} if setting.is_paper else {}  # "the well regularized model from a)"
     return Study(
         datasets=datasets,
-        trainings={name: Training(SOURCE, setting.training(name)) for name in NETWORKS},
+        trainings={name: Training(SOURCE, setting.training(name, **own.get(name, {}))) for name in NETWORKS},
         probings={name: Probing(name, NETWORKS, untrained=True) for name in datasets},
         seeds=setting.seeds_or_own,
         note=f"{setting.note()} Tasks: {', '.join(datasets)}.",

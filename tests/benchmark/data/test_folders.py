@@ -1,5 +1,6 @@
 """Plain image folders, against torchvision's ImageFolder."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from benchmark.data import load_table
 from benchmark.data.datasets import open_dataset
 from benchmark.data.table import count_images, read_dataset_info, shards_of, splits
 from benchmark.errors import UserError
+from benchmark.probes.classify import inner_images
 from benchmark.probes.targets import target_columns
 from tests.benchmark.data import making
 
@@ -31,6 +33,19 @@ def data(tmp_path) -> Path:
     (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
     (tmp_path / "train" / ".hidden").mkdir()
     return tmp_path
+
+
+def test_endings_that_imagefolder_knows_and_names_that_are_not_utf8(tmp_path):
+    """`folder:` parts a folder without splits by the names of its files, which may be any bytes."""
+    for name in ("1.bmp", "2.tif", "3.tiff", "4.ppm", "5.png", "6.jpg"):
+        for kind in ("cat", "dog"):
+            picture(tmp_path / kind / name)
+    (tmp_path / "cat" / "1.bmp").rename(os.fsdecode(os.fsencode(tmp_path / "cat") + b"/caf\xe9.bmp"))
+    Image.new("L", (32, 32)).save(tmp_path / "dog" / "7.pgm")
+    dataset = open_dataset(f"folder:{tmp_path}")
+    assert dataset.count("train") + dataset.count("val") == len(ImageFolder(tmp_path)) == 13
+    assert {split: len(load_table(f"folder:{tmp_path}", split)) for split in dataset.splits} == dataset.spec["images"]
+    assert inner_images(load_table(f"folder:{tmp_path}", "train")).any()
 
 
 @pytest.mark.parametrize("place", ["ram", "mmap"])

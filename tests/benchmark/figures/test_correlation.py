@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from benchmark.errors import UserError
-from benchmark.figures.correlation import Trial, correlation, judge, plot_grid, plot_scatter, spearman
+from benchmark.figures.correlation import Trial, between, correlation, judge, plot_grid, plot_scatter, spearman
 
 TRIALS = [
     Trial("simclr", "temperature", 0.1, (0.80, 0.82), (0.60, 0.62)),
@@ -26,6 +26,17 @@ def test_spearman_is_scipys(seed):
     x, y = rng.integers(0, 6, 12).tolist(), rng.random(12).tolist()  # with ties, and without
     for a, b in ((x, y), (y, x), (x, x), (y, [-value for value in y])):
         assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
+
+
+def test_intervals_hold_the_true_rank_correlation_nineteen_times_of_twenty():
+    rng, rho, inside = np.random.default_rng(0), 0.7, 0
+    truth = 6 / math.pi * math.asin(rho / 2)  # of two normal variables
+    for _ in range(1000):
+        x, noise = rng.standard_normal((2, 20))
+        low, high = between(spearman(x.tolist(), (rho * x + math.sqrt(1 - rho**2) * noise).tolist()), 20)
+        inside += low <= truth <= high
+    assert 930 <= inside <= 975
+    assert between(0.9, 3) == between(math.nan, 30) == (-1.0, 1.0) and between(1.0, 30)[0] > 0.99
 
 
 def test_spearman_of_nothing_that_varies():
@@ -54,7 +65,11 @@ def test_verdicts_say_what_the_numbers_say():
     simclr, byol, alike = judge(TRIALS)
     assert simclr.held and "trunk 80.0% to 81.0%, head 32.0% to 61.0%, 3 settings" in simclr.evidence
     assert byol.held
-    assert alike.held and "byol 1.00" in alike.evidence
-    assert not judge(TRIALS[3:])[-1].held
+    assert alike.held is None and "byol 1.00 (-1.00 to 1.00)" in alike.evidence  # three settings say nothing
+    rising, falling = (
+        [Trial("byol", "lr", n, (0.1 + 0.01 * n,), (0.5 + sign * 0.01 * n,)) for n in range(12)] for sign in (1, -1)
+    )
+    assert judge(rising)[-1].held is False and judge(falling)[-1].held is True
+    assert judge([*rising, *TRIALS[:3]])[-1].held is None
     flat = [Trial("vicreg", "lr", value, (0.1 * value,), (0.5,)) for value in (1, 2, 3)]
     assert not judge(flat)[0].held

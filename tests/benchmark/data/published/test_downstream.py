@@ -105,6 +105,12 @@ def test_scenes_of_clevr_that_disagree(clevr):
         assert "\n" not in str(caught.value)
 
 
+def test_images_of_clevr_without_a_scene(clevr):
+    making.photograph(clevr / "CLEVR_v1.0" / "images" / "val" / "CLEVR_val_000009.png", 48, 32, 9, format="PNG")
+    with pytest.raises(UserError, match=r"CLEVR_val_000009\.png: .*scenes.json does not describe it \(1 images have"):
+        load_table(f"clevr:{clevr}", "val")
+
+
 @pytest.mark.parametrize("inside", ["2750", "EuroSAT_RGB", "eurosat/2750"])
 def test_eurosat(tmp_path, inside):
     for number, name in enumerate(("AnnualCrop", "Forest", "River")):

@@ -1,4 +1,4 @@
-"""Figures 3a, 5, 6, 12 and 13: what they declare is what the paper did, and tiny ones run from data to picture."""
+"""Figures 3a, 3c, 5, 6, 12, 13, Table 1: what they declare is what the paper did; tiny ones, from data to picture."""
 
 import csv
 from dataclasses import replace
@@ -9,13 +9,16 @@ import pytest
 from PIL import Image
 
 from benchmark import cli
+from benchmark.data.corruptions import ALL, SEVERITIES
 from benchmark.data.neighbours import load_neighbours
+from benchmark.data.pack import pack
+from benchmark.errors import UserError
 from benchmark.figures import scales
 from benchmark.figures.catalog import FIGURES
 from benchmark.figures.paper import hyperparameters, optimisation, positives
 from benchmark.figures.scales import IMAGENET, Setting
-from benchmark.figures.study import Found, make
-from benchmark.probes.accuracy import Accuracy, Classification
+from benchmark.figures.study import Found, Packed, Probing, Study, Training, make, run_study
+from benchmark.probes.accuracy import Accuracy, Classification, Margins
 
 NAMES = ("3a", "5", "6", "12", "13")
 LAYERS = ("block4", "trunk", "head1", "head2", "head3")
@@ -95,8 +98,8 @@ def test_5_changes_one_thing_at_a_time(scale):
         assert all(len(names) == (4 if scale == "paper" else 2) for names in changed.values())
 
 
-def test_6_finds_neighbours_under_the_network_of_the_same_seed(data):
-    study = study_of("6", Setting("small", data=str(data)))
+def test_6_finds_neighbours_under_the_network_of_the_same_seed(tmp_path):
+    study = study_of("6", Setting("small", data=str(photographs(tmp_path, train=200))))
     assert study.trainings["neighbours"].neighbours_of == "augmentation"
     assert study.trainings["class"].options["positives"] == "class"
     others = {"neighbours": {}, "class": {"positives"}}
@@ -109,10 +112,17 @@ def test_6_finds_neighbours_under_the_network_of_the_same_seed(data):
     assert tasks == [*own, "cifar10", "eurosat"]
 
 
-def test_a_tenth_is_of_the_images_that_the_scale_leaves(data, monkeypatch):
+def test_6_leaves_out_shares_with_too_few_images_of_a_class(data):
+    assert list(study_of("6", Setting("small", data=str(data))).probings) == [
+        "source", "source, 10 %", "digits", "renders",
+    ]  # fmt: skip
+
+
+def test_a_tenth_is_of_the_images_that_the_scale_leaves(tmp_path, monkeypatch):
+    data = photographs(tmp_path, train=40)
     whole = study_of("6", Setting("demo", data=str(data))).datasets["source, 10 %"]
     assert whole.options["share"] == pytest.approx(0.1)
-    monkeypatch.setitem(scales.SCALES, "demo", replace(scales.SCALES["demo"], images=30))
+    monkeypatch.setitem(scales.SCALES, "demo", replace(scales.SCALES["demo"], images=60))
     half = study_of("6", Setting("demo", data=str(data))).datasets["source, 10 %"]
     assert half.options["share"] == pytest.approx(0.05)
 
@@ -121,9 +131,12 @@ def found_of(study, accuracy) -> Found:
     """As if all had been trained and read: accuracy(training, layer, seed) on every task."""
     each, shown = {}, {"images": 24, "objects": 24, "commonest": 0.3}
     for task, probing in study.probings.items():
-        rows, networks = [], {}
+        rows, networks, margins = [], {}, []
         for run, name, seed in study.runs():
             networks[run] = {"role": "trained", "layers": list(LAYERS), "config": {"seed": seed, "run": name}}
+            values = [accuracy(name, layer, seed) for layer in LAYERS]
+            known = tuple(tuple(b - a for b in values) for a in values)
+            margins.append(Margins(run, probing.data, "val", known))
             for layer in LAYERS:
                 for split in ("train", "val"):
                     top1 = accuracy(name, layer, seed)
@@ -135,12 +148,17 @@ def found_of(study, accuracy) -> Found:
             "judged_on": [[probing.data, "val"]],
             "splits": {probing.data: dict.fromkeys(("train", "val"), shown)},
         }
-        each[task] = Classification(tuple(rows), info)
+        each[task] = Classification(tuple(rows), info, tuple(margins))
     return Found(study, Path("nowhere"), each)
 
 
-def test_5_and_13_from_numbers_to_pictures(data, tmp_path):
-    study = study_of("5", Setting("small", data=str(data)))
+def test_5_leaves_out_batches_that_the_images_do_not_fill(data):
+    trainings = study_of("5", Setting("small", data=str(data))).trainings  # 60 images: batches of 8, a single one fits
+    assert {training.options["batch"] for training in trainings.values()} == {8}
+
+
+def test_5_and_13_from_numbers_to_pictures(tmp_path):
+    study = study_of("5", Setting("small", data=str(photographs(tmp_path / "data", train=200))))
     names = list(study.trainings)
 
     def accuracy(name: str, layer: str, seed: int) -> float:
@@ -201,3 +219,62 @@ def test_6_from_data_to_picture(data, tmp_path, monkeypatch):
     near = load_neighbours(out / "runs" / "augmentation-neighbours.npz")
     assert near.places.shape == (60, 10) and near.network["name"] == "augmentation"
     assert f'"positives": "neighbours {near.digest}"' in (out / "runs" / "neighbours" / "config.json").read_text()
+
+
+def test_3c_on_few_images_and_on_folders(data, tmp_path):
+    """At demo scale a class may have fewer images than the small task asks for; folders are called after themselves."""
+    pets, flowers = (photographs(tmp_path / name) for name in ("pets", "flowers"))
+    few = photographs(tmp_path / "few", train=7)
+    setting = Setting("demo", data=str(few), tasks=(f"folder:{pets}", f"folder:{flowers}"))
+    assert list(study_of("3c", setting).datasets) == ["source", "source, 7 a class", "pets", "flowers"]
+    with pytest.raises(UserError, match="there is a task 'pets' already"):
+        study_of("3c", replace(setting, tasks=(f"folder:{pets}", f"folder:{pets}")))
+
+
+def test_3c_reads_the_well_regularised_network_of_3a():
+    setting = Setting("paper", data=IMAGENET)
+    read = study_of("3c", setting).trainings["supervised"].options
+    assert read == study_of("3a", setting).trainings["sgd"].options
+
+
+def corrupted(folder: Path, leave_out: str = "") -> Path:
+    """Published ImageNet-C's folders, an image each of three classes, with its extra corruptions."""
+    for corruption in ALL:
+        for severity in SEVERITIES:
+            if f"{corruption}_{severity}" != leave_out:
+                for name in "abc":
+                    place = folder / corruption / str(severity) / name
+                    place.mkdir(parents=True)
+                    Image.new("RGB", (32, 32), "red").save(place / "0.JPEG")
+    return folder
+
+
+def test_table1_is_the_mean_over_the_fifteen_corruptions(data, tmp_path):
+    whole = corrupted(tmp_path / "whole")
+    study = study_of("table1", Setting("demo", data=str(data), tasks=(f"imagenet-c:{whole}",)))
+    splits = study.datasets["corrupted"].options["splits"]
+    assert len(splits) == 75 and not any(split.startswith("speckle_noise") for split in splits)
+    partial = corrupted(tmp_path / "partial", leave_out="fog_3")
+    with pytest.raises(UserError, match=r"has no split fog_3 \(1 of the 75 of the mCE are missing"):
+        study_of("table1", Setting("demo", data=str(data), tasks=(f"imagenet-c:{partial}",)))
+
+
+def test_classes_that_disagree_are_found_before_training(data, tmp_path):
+    other = tmp_path / "other"
+    for kind in ("train", "val"):
+        for name in "xyz":
+            (other / kind / name).mkdir(parents=True)
+            for k in range(4):
+                Image.new("RGB", (32, 32), (k, k, k)).save(other / kind / name / f"{k}.png")
+    pack(str(data), tmp_path / "out" / "data" / "one")
+    pack(str(other), tmp_path / "out" / "data" / "two")
+    study = Study(
+        {"one": Packed(str(data)), "two": Packed(str(other))},
+        {"cold": Training("one", Setting("demo", data=str(data)).training("supervised"))},
+        {"classes": Probing("one", ("cold",), judge_on={"two": ("two", None)})},
+    )
+    with pytest.raises(
+        UserError, match=r"split 'train' must show the classes of .*one, that classifiers"
+    ):
+        run_study(study, tmp_path / "out", nothing_to_render, "cpu")
+    assert not (tmp_path / "out" / "runs").exists()

@@ -65,8 +65,9 @@ def test_tasks(monkeypatch, network, source, other, width, expected):
     [
         (RISING, VALLEY, 0.01, [True, True, True]),
         (FALLING, RISING, 0.01, [False, False, False]),
-        (RISING, VALLEY, 0.9, [None, True, True]),
-        (RISING, RISING, 0.9, [None, False, None]),
+        (RISING, VALLEY, 0.9, [None, None, None]),
+        (RISING, RISING, 0.01, [True, False, False]),
+        (RISING, RISING, 0.9, [None, None, None]),
         # A ResNet's last block, averaged, is the trunk.
         (RISING, (0.8, 0.8, 0.7, 0.6), 0.01, [True, True, True]),
     ],
