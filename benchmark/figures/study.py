@@ -260,7 +260,7 @@ def _check_splits(folder: Path, probing: Probing) -> None:
         )
     for other, split in probing.judge_on.values():
         further = open_dataset(folder / other)
-        for one in [split] if split else further.splits:
+        for one in [split] if split else ["val"] if "val" in further.splits else further.splits:  # as probing does
             if different := classes ^ set(further.classes_of(one)):
                 raise UserError(
                     f"{further}: split '{one}' must show the classes of {dataset}, that classifiers are fitted on; "

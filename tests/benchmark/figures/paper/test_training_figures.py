@@ -273,6 +273,6 @@ def test_classes_that_disagree_are_found_before_training(data, tmp_path):
         {"cold": Training("one", Setting("demo", data=str(data)).training("supervised"))},
         {"classes": Probing("one", ("cold",), judge_on={"two": ("two", None)})},
     )
-    with pytest.raises(UserError, match=r"split 'train' must show the classes of .*one, that classifiers"):
+    with pytest.raises(UserError, match=r"split 'val' must show the classes of .*one, that classifiers"):
         run_study(study, tmp_path / "out", nothing_to_render, "cpu")
     assert not (tmp_path / "out" / "runs").exists()
