@@ -15,12 +15,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data.table import ImageTable, PlainTable, load_table
+from benchmark.data.table import ImageTable, PlainTable, count_images, load_table
 from benchmark.errors import UserError
 from benchmark.figures.clock import Clock
 from benchmark.figures.jobs import Job, gr3d_job, launcher, run_jobs, trainings_at_once
@@ -32,10 +33,12 @@ from benchmark.probes.regress import regress_latents
 from benchmark.probes.results import Results
 from benchmark.probes.subjects import trained
 from benchmark.rcdm.conditioning import spread
-from benchmark.rcdm.kept import Kept, measure
+from benchmark.rcdm.kept import Kept, check_measurable, measure, shuffled
 from benchmark.rcdm.quality import kernel_distance
 from benchmark.rcdm.reader import Reader, load_reader
 from benchmark.rcdm.sample import Samples, load_samples, sample
+from benchmark.rcdm.trainer import as_seen
+from benchmark.recipes import batch_for
 from benchmark.training.device import resolve_device
 from benchmark.training.run import CHECKPOINT
 
@@ -86,7 +89,7 @@ SCALES = {
         simclr={"epochs": 15},
         reader={"epochs": 30},
         rcdm={"side": 64, "patch": 2, "width": 32, "epochs": 40, "batch": 32, "lr": 1e-3},
-        steps=30,
+        steps=25,
     ),
     "paper": Scale(
         n=None,
@@ -118,13 +121,16 @@ def figure7(
     with clock.step("data"):
         prepare(_dataset(scale, data, objects), out / "data", render)
         table = load_table(out / "data", "val")
-    at_once = trainings_at_once(device)
-    with clock.step("train"):
-        run_jobs(list(_networks(out, scale, device, table.has_latents)), at_once, clock.note)
-    with clock.step("diffusion models"):
-        run_jobs(list(_models(out, scale, device)), at_once, clock.note)
     count = min(scale.judged if table.has_latents else scale.shown, len(table))
     rows = spread(table, count)
+    if table.has_latents:
+        check_measurable(_part(table, rows))
+    at_once = trainings_at_once(device)
+    with clock.step("train"):
+        images = count_images(out / "data", "train")
+        run_jobs(list(_networks(out, scale, images, device, table.has_latents)), at_once, clock.note)
+    with clock.step("diffusion models"):
+        run_jobs(list(_models(out, scale, images, device)), at_once, clock.note)
     drawn = {}
     for name in (AUGMENTATION, CLASS):
         with clock.step(f"sample: {name}"):
@@ -139,11 +145,13 @@ def figure7(
             regression = _regression(out, device)
         with clock.step("measure"):
             reader = load_reader(out / "runs" / READER, resolve_device(device))
+            table = replace(table, images=_scaled(table.images, scale.rcdm["side"]))  # as the samples are
             part = _part(table, rows)
             found = _compared(reader, part, drawn, regression)
+            controls = [_control(reader, part, name, samples) for name, samples in drawn.items()]
         written = plot_side_by_side(drawn, shown, LAYERS, out / "figure7", kept_rows(found))
         plot_kept(found, out / "figure7-kept")
-        lines += [table_of(found), "", _quality(reader, table, rows, drawn), ""]
+        lines += [table_of(found), "", *controls, "", _quality(reader, table, rows, drawn), ""]
         lines += [verdict.line() for verdict in judge(found)]
     write_atomically(out / "figure7.md", ("\n".join(lines) + "\n").encode())
     seconds = sum(clock.seconds.values())
@@ -164,7 +172,7 @@ def _dataset(scale: Scale, data: str | None, objects: str | None) -> Packed | Re
     return Rendered(scale.n, scale.resolution, objects or scale.objects)
 
 
-def _networks(out: Path, scale: Scale, device: str, with_reader: bool) -> Iterator[Job]:
+def _networks(out: Path, scale: Scale, images: int | None, device: str, with_reader: bool) -> Iterator[Job]:
     wanted = {
         **({READER: {"objective": "latents", **scale.reader}} if with_reader else {}),
         AUGMENTATION: {"objective": "simclr", **scale.simclr},
@@ -173,10 +181,16 @@ def _networks(out: Path, scale: Scale, device: str, with_reader: bool) -> Iterat
     for name, options in wanted.items():
         run = out / "runs" / name
         common = {"resume": True, "data": out / "data", "out": run, "device": device, "online_probes": False}
-        yield gr3d_job(name, out / "runs" / f"{name}.log", "train", {**common, **options}, launcher(device))
+        batch = _batch(images, options)
+        yield gr3d_job(name, out / "runs" / f"{name}.log", "train", {**common, **options, **batch}, launcher(device))
 
 
-def _models(out: Path, scale: Scale, device: str) -> Iterator[Job]:
+def _batch(images: int | None, options: Mapping[str, object]) -> dict[str, int]:
+    """The batch that a scale asks for, smaller where the images are few; a recipe's own is made smaller by training."""
+    return {"batch": batch_for(images, options["batch"])} if "batch" in options else {}
+
+
+def _models(out: Path, scale: Scale, images: int | None, device: str) -> Iterator[Job]:
     for name in (AUGMENTATION, CLASS):
         run = out / "runs" / name
         options = {
@@ -187,7 +201,8 @@ def _models(out: Path, scale: Scale, device: str) -> Iterator[Job]:
             "layer": list(LAYERS),
         }
         log = out / "runs" / f"{name}-rcdm.log"
-        yield gr3d_job(f"{name}, rcdm", log, ("rcdm", "train", str(run)), {**options, **scale.rcdm}, launcher(device))
+        made = {**options, **scale.rcdm, **_batch(images, scale.rcdm)}
+        yield gr3d_job(f"{name}, rcdm", log, ("rcdm", "train", str(run)), made, launcher(device))
 
 
 def _samples(out: Path, name: str, images: Tensor, scale: Scale, device: str) -> Samples:
@@ -239,6 +254,21 @@ def _compared(
     return found
 
 
+def _control(reader: Reader, part: ImageTable, name: str, samples: Samples) -> str:
+    """What the number says of samples that do not know their image, though they were given the layer."""
+    others = {"trunk": shuffled(samples.of["trunk"], part)}
+    rows = measure(reader.read, part, others, samples.of[None])
+    said = ", ".join(f"{kept.factor.removesuffix('_cos_sin').replace('_', ' ')} {kept.lost:.2f}" for kept in rows)
+    return f"With the samples of another object's image, {name}, trunk: {said}."
+
+
+def _scaled(images: Tensor, side: int) -> Tensor:
+    """uint8 (N, 3, H, W) -> uint8 (N, 3, side, side)."""
+    if images.shape[2:] == (side, side):
+        return images
+    return torch.cat([((as_seen(x, side) + 1) * 127.5).round().to(torch.uint8) for x in images.split(256)])
+
+
 def _error(regression: Results, network: str, kept: Kept) -> float | None:
     """Of the linear regressor; None for the category, which is no latent."""
     if kept.factor not in regression.info["targets"]:
@@ -254,8 +284,9 @@ def _quality(reader: Reader, table: ImageTable, rows: Tensor, drawn: Mapping[str
     found = [f"other renders {kernel_distance(real, own):.3f}"]
     for name, samples in drawn.items():
         for layer in (None, *LAYERS):
-            images = samples.of[layer].flatten(0, 1)
-            distance = kernel_distance(real, reader.read(images).features)
+            # Column by column: samples of one image are alike, and the estimate wants independent ones.
+            columns = samples.of[layer].unbind(dim=1)
+            distance = mean(kernel_distance(real, reader.read(images).features) for images in columns)
             found.append(f"{name}, given {layer or 'nothing'} {distance:.3f}")
     return (
         "Kernel distance (KID, torchmetrics) to held-out renders in the features of the reader's trunk, our own "

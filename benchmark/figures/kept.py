@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmark.figures.claims import Verdict, is_positive
-from benchmark.figures.correlation import spearman
+from benchmark.figures.claims import Verdict, all_of, is_positive
+from benchmark.figures.correlation import between, spearman
 from benchmark.figures.style import CONTROL, CURVES, Written, figure_style, new_figure, write_figure
 from benchmark.probes.targets import FACTORS, label_of
 from benchmark.rcdm.kept import CATEGORY, Kept
@@ -75,13 +75,26 @@ def _scatter(axis, found: Mapping[str, Sequence[Compared]]) -> None:
 
 def agreement(found: Mapping[str, Sequence[Compared]]) -> float:
     """Rank correlation of the two over all networks, layers and latents; NaN where it is not defined."""
-    pairs = [
+    pairs = _pairs(found)
+    return spearman(*zip(*pairs, strict=True)) if pairs else math.nan
+
+
+def agreement_within(found: Mapping[str, Sequence[Compared]]) -> float:
+    """Mean over latents of the rank correlation over networks and layers of one latent: that some latents are hard for
+    both ways of asking does not count here. NaN where it is defined for none."""
+    each = [spearman(*zip(*pairs, strict=True)) for factor in FACTORS if (pairs := _pairs(found, factor))]
+    defined = [value for value in each if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
+def _pairs(found: Mapping[str, Sequence[Compared]], factor: str | None = None) -> list[tuple[float, float]]:
+    """(regressor's error, samples' scatter), where both are defined; factor: of one latent alone."""
+    return [
         (one.error, one.kept.lost)
         for all_ in found.values()
         for one in all_
-        if one.error is not None and not math.isnan(one.kept.lost)
+        if one.error is not None and not math.isnan(one.kept.lost) and factor in (None, one.kept.factor)
     ]
-    return spearman(*zip(*pairs, strict=True)) if pairs else math.nan
 
 
 def kept_rows(found: Mapping[str, Sequence[Compared]]) -> list[dict[str, object]]:
@@ -96,7 +109,8 @@ def table_of(found: Mapping[str, Sequence[Compared]]) -> str:
     factors = (*FACTORS, CATEGORY)
     lines = [
         "Scatter of samples around the conditioning image's value (0: the layer keeps the factor, 1: it has lost it; "
-        "95 % interval over objects); in brackets the linear regressor's error.",
+        "95 % interval over objects, open where the reader hardly tells the images from samples that know nothing); in "
+        "brackets the linear regressor's error.",
         "",
         "| pairs by | layer | " + " | ".join(map(_label, factors)) + " |",
         "|---" * (2 + len(factors)) + "|",
@@ -111,7 +125,11 @@ def table_of(found: Mapping[str, Sequence[Compared]]) -> str:
 def _cell(one: Compared) -> str:
     kept = one.kept
     error = "" if one.error is None else f" [{one.error:.2f}]"
-    return f"{kept.lost:.2f} ({kept.low:.2f} to {kept.high:.2f}){error}"
+    return f"{kept.lost:.2f} ({_interval(kept)}){error}"
+
+
+def _interval(kept: Kept) -> str:
+    return "open" if math.isnan(kept.low) else f"{kept.low:.2f} to {kept.high:.2f}"
 
 
 def judge(found: Mapping[str, Sequence[Compared]]) -> list[Verdict]:
@@ -124,31 +142,37 @@ def judge(found: Mapping[str, Sequence[Compared]]) -> list[Verdict]:
         name: [_one(all_, layer, CATEGORY).kept for layer in (trunk, last)]
         for name, all_ in ((AUGMENTATION, augmented), (CLASS, by_class))
     }
-    changes = {name: end.lost - start.lost for name, (start, end) in category.items()}
-    together = agreement(found)
+    (low, high), (class_low, class_high) = (_change(*category[name]) for name in (AUGMENTATION, CLASS))
+    together, count = agreement(found), len(_pairs(found))
+    ends = between(together, count)
     return [
         Verdict(
             "with pairs by augmentation, the end of the head has lost the spot's hue more than the trunk",
-            is_positive(hue[1].low - hue[0].high, hue[1].high - hue[0].low),
+            is_positive(*_change(*hue)),
             f"spot hue: {_said(trunk, hue[0])}, {_said(last, hue[1])}",
         ),
         Verdict(
             "from the trunk to the head's end the category is lost with pairs by augmentation, less so with pairs by "
             "class",
-            changes[AUGMENTATION] > max(0.0, changes[CLASS]),
+            all_of([is_positive(low, high), is_positive(low - class_high, high - class_low)]),
             "; ".join(f"{name}: {_said(trunk, start)}, {_said(last, end)}" for name, (start, end) in category.items()),
         ),
         Verdict(
             "samples and linear regressors say the same of layers and latents",
-            together >= _AGREE,
-            f"rank correlation {together:+.2f} over {sum(one.error is not None for a in found.values() for one in a)} "
-            "pairs of layer and latent",
+            is_positive(ends[0] - _AGREE, ends[1] - _AGREE),
+            f"rank correlation {together:+.2f} ({ends[0]:+.2f} to {ends[1]:+.2f}) over {count} pairs of layer and "
+            f"latent; within one latent {agreement_within(found):+.2f} on average",
         ),
     ]
 
 
 def _said(layer: str, kept: Kept) -> str:
-    return f"{layer} {kept.lost:.2f} ({kept.low:.2f} to {kept.high:.2f})"
+    return f"{layer} {kept.lost:.2f} ({_interval(kept)})"
+
+
+def _change(start: Kept, end: Kept) -> tuple[float, float]:
+    """What is lost between two layers, at least and at most; wider than its own interval, as both ends' add up."""
+    return end.low - start.high, end.high - start.low
 
 
 def _one(all_: Sequence[Compared], layer: str, factor: str) -> Compared:

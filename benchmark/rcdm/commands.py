@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,12 +111,12 @@ def train(
     help="Images to condition on: so many of the split, of as many objects as there are, or files; may be repeated.",
 )
 @click.option("--samples", type=click.IntRange(min=1), default=6, show_default=True, help="For each image and layer.")
-@click.option("--steps", type=int, help="Of DDIM [50].")
+@click.option("--steps", type=int, help="Of DDIM, a divisor of 1000 [50].")
 @click.option(
     "--rcdm", "folders", type=Folder, multiple=True, help="Folder of a model; may be repeated [all in RUN/rcdm]."
 )
 @click.option("--unconditional", is_flag=True, help="Draw samples that are told nothing, too.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the noise.")
 @click.option("--out", type=Folder, help="Folder for samples.png and samples.npz [RUN/rcdm].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 def sample(
@@ -141,10 +142,20 @@ def sample(
     named = tuple(name for name in layers.split(",") if name)
     if not named:
         raise UserError("--layers: name layers, separated by commas, or say all", exit_code=2)
+    out = out or run / FOLDER
+    _check_writable(out)
     drawn = draw_samples(
         run, named, conditioning_images(data, split, images), steps=STEPS if steps is None else steps, **options
     )
-    out = out or run / FOLDER
     drawn.save(out / "samples.npz")
     picture = plot_samples(drawn, out / "samples.png")
     click.echo(f"{picture}\n{out / 'samples.npz'}")
+
+
+def _check_writable(out: Path) -> None:
+    """UserError, before hours of drawing, for a folder that nothing can be written into."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error

@@ -12,6 +12,7 @@ from benchmark.training.config import PRECISIONS
 SIDES = (32, 64, 128)
 PATCHES = (1, 2, 4)
 WIDTH_STEP = 32
+WIDTHS = range(WIDTH_STEP, 1024 + 1, WIDTH_STEP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def check(run: DiffusionConfig, ranks: int) -> None:
     if run.precision not in PRECISIONS:
         raise UserError(f"--precision {run.precision}: choose one of {', '.join(PRECISIONS)}", exit_code=2)
     for option, value, fine, rule in (
-        ("--width", run.width, run.width >= WIDTH_STEP and run.width % WIDTH_STEP == 0, f"a multiple of {WIDTH_STEP}"),
+        ("--width", run.width, run.width in WIDTHS, f"a multiple of {WIDTH_STEP}, up to {WIDTHS[-1]}"),
         ("--epochs", run.epochs, run.epochs >= 1, "at least 1"),
         ("--batch", run.batch, run.batch >= ranks and run.batch % ranks == 0, f"a multiple of the {ranks} ranks"),
         ("--lr", run.lr, 0 < run.lr < math.inf, "above 0"),
@@ -108,4 +109,8 @@ def from_dict(values: dict) -> DiffusionConfig:
     layers = values["layers"]
     if not (isinstance(layers, list) and layers and all(isinstance(name, str) for name in layers)):
         raise ValueError("layers: no list of names")
+    for field in fields(DiffusionConfig):
+        known = {int: (int,), float: (int, float), str: (str,)}.get(field.type)
+        if known and type(values[field.name]) not in known:
+            raise ValueError(f"{field.name}: is no {field.type.__name__}")
     return DiffusionConfig(**{**values, "layers": tuple(layers)})

@@ -1,9 +1,10 @@
-"""The diffusion model: diffusers' U-Net, told by its normalisation layers what a layer of a network makes of an image.
+"""The diffusion model: diffusers' U-Net, told what a layer of a network makes of an image.
 
 RCDM puts conditional batch normalisation in the place of a U-Net's normalisation layers (Bordes et al., 2022, section
-3). Here they stay group normalisations, whose scale and shift come from the time step and the representation together
-(diffusers' resnet_time_scale_shift="scale_shift", Dhariwal and Nichol's adaptive group normalisation): of the same
-kind, without statistics of a batch, so that a sample does not depend on those beside it.
+3). Here they stay group normalisations; the second one of every residual block has its scale and shift from the time
+step and the representation together (diffusers' resnet_time_scale_shift="scale_shift", Dhariwal and Nichol's adaptive
+group normalisation): of the same kind, without statistics of a batch, so that a sample does not depend on those beside
+it.
 """
 
 from __future__ import annotations

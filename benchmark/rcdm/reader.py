@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.errors import UserError
 from benchmark.models import Network
-from benchmark.objectives.latents import Latents
+from benchmark.objectives.latents import Latents, factor_slices
 from benchmark.training.run import load_checkpoint, load_run, load_weights, read_config
 
 _AT_ONCE = 256
@@ -63,6 +63,8 @@ def load_reader(run: Path, device: torch.device) -> Reader:
     try:
         classes = list(map(str, state["_extra_state"]["classes"]))
         objective = Latents(network.dim, torch.zeros(2, len(state["mean"]), dtype=torch.float64), classes)
+        if len(state["mean"]) != (columns := max(place.stop for place in factor_slices().values())):
+            raise ValueError(f"reads {len(state['mean'])} columns, not {columns}")
         side = int(read_config(run)["data"]["spec"]["resolution"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{run}: its checkpoint is damaged, or its images have no side ({error})") from error

@@ -64,6 +64,9 @@ def find_models(run: Path, folders: Sequence[Path], layers: Sequence[str]) -> di
                     f"{run}: {having[0]} and {having[1]} both have layer {layer}; say which: --rcdm {having[0]}", 2
                 )
             found[layer] = having[0]
+    if not found and "all" in layers:
+        other = ", ".join(dict.fromkeys(layer for folder in there for layer in offers[folder]))
+        raise UserError(f"{there[0]}: is of layers that the network of {run} has not ({other}); name another --rcdm")
     if unknown := [layer for layer in layers if layer != "all" and layer not in network.layers]:
         raise UserError(
             f"--layers {unknown[0]}: the network of {run} has no such layer; choose of {', '.join(network.layers)}", 2
@@ -98,12 +101,10 @@ def draw(model: Model, layer: str | None, features: Tensor, samples: int, steps:
     """Samples given what ``layer`` makes of N images: uint8 (N, samples, 3, S, S), on the CPU.
 
     features: float32 (N, d) of that layer; where ``layer`` is None, N samples' worth of anything, and the samples are
-    unconditional. steps: of DDIM, deterministic but for the noise that it begins with. That noise depends on ``seed``
-    and the place in (N, samples) alone, so that a column shows the same noise under every layer. Progress goes to
-    stderr.
+    unconditional. steps: of DDIM, a divisor of TIMES, deterministic but for the noise that it begins with. That noise
+    depends on ``seed`` and the place in (N, samples) alone, so that a column shows the same noise under every layer.
+    Progress goes to stderr.
     """
-    if not 1 <= steps <= TIMES:
-        raise UserError(f"--steps {steps}: choose from 1 to {TIMES}", exit_code=2)
     count, side = len(features), model.config.side
     drawn = torch.empty((count * samples, 3, side, side), dtype=torch.uint8)
     noise = torch.randn(
@@ -164,9 +165,9 @@ def load_samples(path: Path, request: str) -> Samples | None:
             if str(stored["request"]) != request:
                 return None
             tensors = {name: torch.from_numpy(stored[name]) for name in stored.files if name != "request"}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            images = tensors.pop("images")
+    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile):
         return None
-    images = tensors.pop("images")
     return Samples(images, {None if name == _NOTHING else name: drawn for name, drawn in tensors.items()})
 
 
@@ -180,34 +181,34 @@ def sample(
     steps: int = STEPS,
     seed: int = 0,
     unconditional: bool = False,
-    shuffled: bool = False,
     device: str = "auto",
 ) -> Samples:
     """Samples given what each of ``layers`` of the network of RUN makes of ``images``, uint8 (N, 3, H, W).
 
     folders: see find_models. unconditional: whether samples given nothing are drawn, too, from the first model.
-    shuffled: each image's samples are given what the layer makes of the next image: a check that they depend on it.
-    UserError as find_models and load_model, and for images smaller than what a model makes.
+    UserError as find_models and load_model, for images smaller than what a model makes, and for steps that do not
+    divide the model's own: DDIM's would then not meet the times that it asks the model about.
     """
+    if steps < 1 or TIMES % steps:
+        raise UserError(f"--steps {steps}: choose a divisor of {TIMES}, as 25, {STEPS} or 100", exit_code=2)
     place = resolve_device(device)
     use_own_cores()
     if place.type == "cpu":
         keep_freed_memory()
     network = trained(run).open()
     found = find_models(run, folders, layers)
+    for folder in dict.fromkeys(found.values()):
+        if (side := read_config(folder)["run"].side) > min(images.shape[2:]):
+            raise UserError(
+                f"--images: {images.shape[2]} x {images.shape[3]}, smaller than the {side} pixels that the model in "
+                f"{folder} makes",
+                exit_code=2,
+            )
     features = read_features(network, images, tuple(found), run.name, place)
-    if shuffled:
-        features = {layer: x.roll(1, dims=0) for layer, x in features.items()}
     network.cpu()
     of: dict[str | None, Tensor] = {}
     for folder in dict.fromkeys(found.values()):
         model = load_model(folder, network, place)
-        if model.config.side > min(images.shape[2:]):
-            raise UserError(
-                f"--images: {images.shape[2]} x {images.shape[3]}, smaller than the {model.config.side} pixels that "
-                f"the model in {folder} makes",
-                exit_code=2,
-            )
         for layer in (layer for layer in found if found[layer] == folder):
             of[layer] = draw(model, layer, features[layer], samples, steps, seed)
         if unconditional and None not in of:

@@ -15,7 +15,7 @@ from benchmark.errors import UserError
 from benchmark.rcdm.config import DiffusionConfig
 from benchmark.rcdm.model import Denoiser, Diffusion
 from benchmark.training.optimizers import load_optimizer, make_optimizer
-from benchmark.training.run import CHECKPOINT, Checkpoint, load_weights
+from benchmark.training.run import CHECKPOINT, Checkpoint, check_resumed, load_weights
 from benchmark.training.schedule import EpochOrder, learning_rate, shares, torch_seed
 from benchmark.training.trainable import StepResult
 
@@ -93,7 +93,8 @@ class DiffusionTrainer:
         )
 
     def restore(self, checkpoint: Checkpoint, out: Path) -> None:
-        """UserError when the checkpoint is of another model."""
+        """UserError when the checkpoint is of another model, or of another number of images."""
+        check_resumed(checkpoint, len(self.images), self.steps, out)
         load_weights(self.denoiser, checkpoint.network, out)
         load_average(self.average, checkpoint.teacher, out)
         if checkpoint.step < self.steps:
@@ -119,10 +120,13 @@ def load_average(ema, state: dict | None, out: Path) -> None:
     """UserError for one of other weights."""
     now = [tensor.shape for tensor in ema.shadow_params]
     try:
-        if [tensor.shape for tensor in state["shadow_params"]] != now:
+        if not isinstance(state, dict) or [tensor.shape for tensor in state["shadow_params"]] != now:
             raise ValueError("of another model")
+        if type(state["optimization_step"]) is not int:
+            raise ValueError("without its step")
         device = ema.shadow_params[0].device
-        ema.load_state_dict(state)
+        # How fast it moves is the run's to say, not the file's.
+        ema.load_state_dict(ema.state_dict() | {k: state[k] for k in ("shadow_params", "optimization_step")})
         ema.to(device)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise UserError(f"{out / CHECKPOINT}: its averaged weights do not fit ({error})") from error

@@ -152,6 +152,16 @@ def load_checkpoint(run: Path, command: str = "gr3d train") -> Checkpoint:
     return checkpoint
 
 
+def check_resumed(checkpoint: Checkpoint, images: int, steps: int, out: Path) -> None:
+    """UserError for a checkpoint of a training on another number of images, or of one with more than ``steps``."""
+    if checkpoint.images != images:
+        raise UserError(
+            f"{out}: began with {checkpoint.images} training images, the dataset now has {images}; choose another --out"
+        )
+    if checkpoint.step > steps:
+        raise UserError(f"{out / CHECKPOINT}: is of step {checkpoint.step}, this run has {steps}")
+
+
 def load_weights(module: torch.nn.Module, state: dict, run: Path) -> None:
     """Load a state dict that must fit exactly; UserError naming the first entry that does not."""
     path = run / CHECKPOINT

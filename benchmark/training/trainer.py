@@ -20,7 +20,7 @@ from benchmark.training.compilation import compiled
 from benchmark.training.config import RunConfig
 from benchmark.training.optimizers import load_optimizer, make_optimizer
 from benchmark.training.positives import partners
-from benchmark.training.run import CHECKPOINT, Checkpoint, load_weights
+from benchmark.training.run import CHECKPOINT, Checkpoint, check_resumed, load_weights
 from benchmark.training.schedule import (
     EpochOrder,
     ema_momentum,
@@ -184,13 +184,7 @@ class Trainer:
 
     def restore(self, checkpoint: Checkpoint, out: Path) -> None:
         """Take over all that ``checkpoint`` holds. UserError when it is not of this run; ``out``: its run directory."""
-        if checkpoint.images != len(self.images):
-            raise UserError(
-                f"{out}: began with {checkpoint.images} training images, the dataset now has {len(self.images)}; "
-                "choose another --out"
-            )
-        if checkpoint.step > self.steps:
-            raise UserError(f"{out / CHECKPOINT}: is of step {checkpoint.step}, this run has {self.steps}")
+        check_resumed(checkpoint, len(self.images), self.steps, out)
         load_weights(self.network, checkpoint.network, out)
         load_weights(self.objective, checkpoint.objective, out)
         if self.teacher is not None:

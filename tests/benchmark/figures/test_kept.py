@@ -47,7 +47,7 @@ def test_plot_table_and_csv_hold_every_number(tmp_path):
     [
         (0.2, 0.01, True, [True, True, True]),
         (0.2, 0.25, True, [True, False, True]),
-        (0.0, 0.0, False, [None, False, False]),
+        (0.0, 0.0, False, [None, None, None]),
         (-0.03, 0.0, False, [False, False, False]),
         (0.2, 0.01, False, [True, True, False]),
     ],

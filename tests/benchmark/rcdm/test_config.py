@@ -13,7 +13,10 @@ def test_settings_survive_json():
     assert from_dict(json.loads(json.dumps(to_dict(FINE)))) == FINE
 
 
-@pytest.mark.parametrize("change", [{"layers": []}, {"layers": "trunk"}, {"side": None, "extra": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [{"layers": []}, {"layers": "trunk"}, {"side": None, "extra": 1}, {"side": 64.0}, {"lr": "1"}, {"seed": True}],
+)
 def test_other_entries_are_refused(change):
     values = {**to_dict(FINE), **change}
     with pytest.raises((ValueError, TypeError)):
@@ -25,7 +28,7 @@ def test_other_entries_are_refused(change):
     [
         ({"side": 48}, "--side 48: choose one of 32, 64, 128"),
         ({"patch": 3}, "--patch 3"),
-        ({"width": 40}, "--width 40: must be a multiple of 32"),
+        ({"width": 40}, "--width 40: must be a multiple of 32, up to 1024"),
         ({"epochs": 0}, "--epochs 0"),
         ({"batch": 3}, "--batch 3: must be a multiple of the 2 ranks"),
         ({"lr": 0.0}, "--lr"),

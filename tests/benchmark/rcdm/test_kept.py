@@ -10,7 +10,7 @@ from benchmark.data.table import ImageTable
 from benchmark.errors import UserError
 from benchmark.objectives.latents import factor_columns
 from benchmark.probes.targets import FACTORS
-from benchmark.rcdm.kept import CATEGORY, Kept, measure
+from benchmark.rcdm.kept import CATEGORY, Kept, _ends, measure, shuffled
 from benchmark.rcdm.reader import Reading
 
 COUNT, SAMPLES = 60, 8
@@ -82,6 +82,28 @@ def test_one_factor_can_be_lost_and_another_kept():
     rows = by_name(measure(reader(known), known, {"trunk": showing(alike)}, showing(anything)), "trunk")
     assert rows[CATEGORY].lost == 0.0
     assert all(rows[factor].lost > 0.7 for factor in FACTORS)
+
+
+def test_samples_of_another_image_know_nothing():
+    """The control: shuffled, samples that are the image are as far from it as any."""
+    known = table()
+    same = torch.arange(COUNT)[:, None].expand(-1, SAMPLES)
+    others = shuffled(same, known)
+    assert sorted(others[:, 0].tolist()) == list(range(COUNT))
+    names = known.object_ids
+    assert all(names[k] != names[int(other)] for k, other in enumerate(others[:, 0]))
+    anything = torch.randint(COUNT, (COUNT, 8 * SAMPLES), generator=torch.Generator().manual_seed(0))
+    rows = measure(reader(known), known, {"trunk": shuffled(showing(same), known)}, showing(anything))
+    for row in rows:
+        assert 0.6 < row.lost < 1.4, row
+
+
+def test_too_many_undefined_draws_leave_no_interval():
+    redrawn = torch.linspace(0, 1, 1001).double()[:, None].repeat(1, 2)
+    redrawn[:20, 0], redrawn[:30, 1] = torch.nan, torch.nan
+    low, high = _ends(redrawn)
+    assert 0.02 < low[0] < 0.05 and high[0] == pytest.approx(0.975, abs=0.002)
+    assert low[1].isnan() and high[1].isnan()
 
 
 def test_a_single_object_is_refused():

@@ -23,7 +23,7 @@ def test_every_side_and_patch_keeps_the_images_shape(side, patch):
     assert seen.shape == noisy.shape and seen.dtype == torch.float32
 
 
-def test_every_normalisation_of_a_block_is_told_the_condition():
+def test_every_residual_block_is_told_the_condition():
     """Each residual block has a linear layer from the embedding to scale and shift, which the condition reaches."""
     model = denoiser()
     blocks = [block for name, block in model.unet.named_modules() if type(block).__name__ == "ResnetBlock2D"]

@@ -1,5 +1,6 @@
 """Samples: which model draws them, that they depend on the layer, and files of them."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -51,6 +52,29 @@ def test_a_damaged_model_is_refused(tmp_path, model, network, damage):
         load_model(tmp_path, load_run(network)[0], CPU)
 
 
+@pytest.mark.parametrize(
+    "teacher",
+    [None, torch.zeros(3), {"shadow_params": [torch.zeros(2)], "optimization_step": 1}, {"shadow_params": "kept"}],
+)
+def test_damaged_averages_are_refused(tmp_path, model, network, teacher):
+    for name in ("config.json", "report.json"):
+        (tmp_path / name).write_bytes((model / name).read_bytes())
+    whole = load_checkpoint(model)
+    if isinstance(teacher, dict) and teacher["shadow_params"] == "kept":
+        teacher = {"shadow_params": whole.teacher["shadow_params"], "optimization_step": "many"}
+    save_checkpoint(tmp_path, Checkpoint(**{**vars(whole), "teacher": teacher}))
+    with pytest.raises(UserError, match=r"averaged weights do not fit|damaged"):
+        load_model(tmp_path, load_run(network)[0], CPU)
+
+
+def test_a_model_of_none_of_the_networks_layers_is_named(tmp_path, photos, model, network):
+    config = json.loads((model / "config.json").read_text())
+    config["rcdm"]["layers"] = ["head7"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"is of layers that the network of .* has not \(head7\); name another --rcdm"):
+        find_models(network, [tmp_path], ["all"])
+
+
 def test_an_unfinished_model_is_refused(tmp_path, model, network):
     for name in ("config.json", CHECKPOINT):
         (tmp_path / name).write_bytes((model / name).read_bytes())
@@ -60,15 +84,18 @@ def test_an_unfinished_model_is_refused(tmp_path, model, network):
 
 def test_samples_repeat_and_differ_by_column_and_layer(model, network, photos):
     images = load_table(photos, "val").images[:2]
-    how = {"folders": [model], "samples": 2, "steps": 3, "device": "cpu"}
+    how = {"folders": [model], "samples": 2, "steps": 4, "device": "cpu"}
     drawn = sample(network, ["all"], images, unconditional=True, **how)
     assert list(drawn.of) == ["stem", "trunk", None]
     assert all(x.shape == (2, 2, 3, 32, 32) and x.dtype == torch.uint8 for x in drawn.of.values())
     again = sample(network, ["trunk"], images, **how)
     assert torch.equal(again.of["trunk"], drawn.of["trunk"])
     assert not torch.equal(drawn.of["trunk"][:, 0], drawn.of["trunk"][:, 1])
-    with pytest.raises(UserError, match="--steps 1001"):
-        sample(network, ["trunk"], images, **{**how, "steps": 1001})
+    for steps in (0, 30, 61, 2000):
+        with pytest.raises(UserError, match=f"--steps {steps}: choose a divisor of 1000, as 25, 50 or 100"):
+            sample(network, ["trunk"], images, **{**how, "steps": steps})
+    with pytest.raises(UserError, match=r"--images: 16 x 16, smaller than the 32 pixels that the model in"):
+        sample(network, ["trunk"], images[:, :, :16, :16], **how)
 
 
 def test_samples_survive_a_file(tmp_path, model, network, photos):
@@ -82,7 +109,23 @@ def test_samples_survive_a_file(tmp_path, model, network, photos):
     assert load_samples(tmp_path / "deep" / "samples.npz", "something else") is None
     (tmp_path / "torn.npz").write_bytes((tmp_path / "deep" / "samples.npz").read_bytes()[:500])
     assert load_samples(tmp_path / "torn.npz", "asked") is None
-    assert load_samples(tmp_path / "none.npz", "asked") is None
+    (tmp_path / "empty.npz").touch()
+    np.save(tmp_path / "array.npz", np.zeros(3))
+    (tmp_path / "array.npz.npy").rename(tmp_path / "array.npz")
+    for name in ("none", "empty", "array"):
+        assert load_samples(tmp_path / f"{name}.npz", "asked") is None
+
+
+def test_a_checkpoint_of_other_images_or_more_steps_is_refused(tmp_path):
+    images, features = coloured(16, np.random.default_rng(0))
+    run = DiffusionConfig(layers=("trunk",), side=32, patch=4, width=32, batch=8, epochs=1, precision="fp32")
+    trainer = DiffusionTrainer(run, images, {"trunk": features}, CPU)
+    whole = vars(trainer.checkpoint(1, 0.0))
+    with pytest.raises(UserError, match="began with 15 training images, the dataset now has 16"):
+        trainer.restore(Checkpoint(**{**whole, "images": 15}), tmp_path)
+    with pytest.raises(UserError, match=r"is of step 1000, this run has 2"):
+        trainer.restore(Checkpoint(**{**whole, "step": 1000}), tmp_path)
+    trainer.restore(Checkpoint(**whole), tmp_path)
 
 
 def coloured(count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

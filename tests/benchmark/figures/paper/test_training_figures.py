@@ -214,7 +214,7 @@ def test_6_from_data_to_picture(data, tmp_path, monkeypatch):
     figure, out = FIGURES["6"], tmp_path / "out"
     lines = make("6", figure, figure.study(Setting("demo", data=str(data))), out, nothing_to_render, "cpu")
     assert (out / "figure6.png").stat().st_size > 5000
-    assert sum("eld**: " in line for line in "\n".join(lines).splitlines()) == 3
+    assert sum(line.startswith("* **") for line in "\n".join(lines).splitlines()) == 3
     assert '"positives": "class"' in (out / "runs" / "class" / "config.json").read_text()
     near = load_neighbours(out / "runs" / "augmentation-neighbours.npz")
     assert near.places.shape == (60, 10) and near.network["name"] == "augmentation"
