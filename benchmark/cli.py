@@ -615,13 +615,15 @@ def regress_latents(
     """Fit a linear regressor from every layer of RUNS and foreign networks to every latent; say where to cut.
 
     With neither, all runs in runs/ are read. Beside them stand controls: the same networks untrained, and pooled
-    pixels. Nothing in a FILE is executed.
+    pixels. Nothing in a FILE is executed. Stopped, it goes on after the last network and split that it finished.
     """
+    from benchmark.probes.parts import Parts
     from benchmark.probes.regress import regress_latents as regress
 
     subjects = all_subjects(runs, data, granularity, **foreign)
-    results = regress(subjects, data, fit_on=fit_on, pool=pool, device=device)
-    paths = results.save(out)
+    with Parts(out) as parts:
+        results = regress(subjects, data, fit_on=fit_on, pool=pool, device=device, parts=parts)
+        paths = results.save(out)
     click.echo(regression_report(results, each_seed, as_json, paths))
 
 
@@ -743,17 +745,21 @@ def probe(
     """Classify from every layer of RUNS and foreign networks by exact logistic regression; say where to cut.
 
     With neither, all runs in runs/ are read. Beside them stand controls: the same networks untrained, and pooled
-    pixels. Nothing in a FILE is executed.
+    pixels. Nothing in a FILE is executed. Stopped, it goes on after the last network and split that it finished.
     """
     from benchmark.probes import classify
+    from benchmark.probes.parts import Parts
 
     if epochs and solver != "sgd":
         raise UserError("--epochs: only with --solver sgd", exit_code=2)
     how = {"fit_on": fit_on, "judge_on": judged_sets(judge_on), "solver": solver, "pool": pool, "device": device}
     if epochs:
         how["epochs"] = epochs
-    found = classify.probe(all_subjects(runs, data, granularity, **foreign), data, **how)
-    click.echo(probe_report(found, each_seed, as_json, found.save(out)))
+    subjects = all_subjects(runs, data, granularity, **foreign)
+    with Parts(out) as parts:
+        found = classify.probe(subjects, data, **how, parts=parts)
+        paths = found.save(out)
+    click.echo(probe_report(found, each_seed, as_json, paths))
 
 
 def judged_sets(texts: Sequence[str]) -> dict[str, tuple[str, str | None]]:

@@ -18,6 +18,7 @@ from benchmark.figures.contact import contact_sheet
 from benchmark.figures.jobs import Job, gr3d_job, run_jobs, trainings_at_once
 from benchmark.figures.layers import plot_layers
 from benchmark.files import write_atomically
+from benchmark.probes.parts import Parts
 from benchmark.probes.regress import regress_latents
 from benchmark.probes.results import Results
 from benchmark.probes.seeds import averaged
@@ -115,9 +116,9 @@ def figure2(
     lines = []
     for stage in stages:
         folder = out / stage.name
-        with clock.step(f"{stage.name}: regress"):
-            found = regress_latents(_subjects(folder, stage, seeds), folder / "data", device=device)
-        found.save(folder / "regression")
+        with clock.step(f"{stage.name}: regress"), Parts(folder / "regression") as parts:
+            found = regress_latents(_subjects(folder, stage, seeds), folder / "data", device=device, parts=parts)
+            found.save(folder / "regression")
         results = averaged(found)
         plot = plot_layers(results, folder / "figure2", split="val")
         plot_layers(results, folder / "figure2-new-views", split="val_views")

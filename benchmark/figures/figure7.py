@@ -29,6 +29,7 @@ from benchmark.figures.kept import Compared, judge, kept_rows, plot_kept, table_
 from benchmark.figures.samples import plot_side_by_side
 from benchmark.figures.study import Packed, Rendered, prepare
 from benchmark.files import write_atomically
+from benchmark.probes.parts import Parts
 from benchmark.probes.regress import regress_latents
 from benchmark.probes.results import Results
 from benchmark.probes.subjects import trained
@@ -233,10 +234,10 @@ def _part(table: ImageTable, rows: Tensor) -> ImageTable:
 
 
 def _regression(out: Path, device: str) -> Results:
-    found = regress_latents(
-        {name: trained(out / "runs" / name) for name in (AUGMENTATION, CLASS)}, out / "data", device=device
-    )
-    found.save(out / "regression")
+    subjects = {name: trained(out / "runs" / name) for name in (AUGMENTATION, CLASS)}
+    with Parts(out / "regression") as parts:
+        found = regress_latents(subjects, out / "data", device=device, parts=parts)
+        found.save(out / "regression")
     return found
 
 

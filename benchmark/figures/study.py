@@ -36,6 +36,7 @@ from benchmark.probes.accuracy import (
     merge_classifications,
 )
 from benchmark.probes.classify import probe
+from benchmark.probes.parts import Parts
 from benchmark.probes.subjects import Subject, trained, untrained
 from benchmark.recipes import batch_for
 from benchmark.training.run import is_finished
@@ -345,8 +346,9 @@ def _probe(study: Study, probing: Probing, out: Path, folder: Path, device: str)
         part = _known(folder / name, name, subject, data)
         if part is None:
             options = {"fit_on": probing.fit_on, "judge_on": judge_on, "device": device, **probing.options}
-            part = probe({name: subject()}, data, **options)
-            part.save(folder / name)
+            with Parts(folder / name) as unfinished:
+                part = probe({name: subject()}, data, **options, parts=unfinished)
+                part.save(folder / name)
         parts.append(part)
     return merge_classifications(parts)
 

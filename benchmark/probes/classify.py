@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ from benchmark.probes import logistic, sgd
 from benchmark.probes.accuracy import Accuracy, Classification, Margins
 from benchmark.probes.bootstrap import DRAWS, LEVEL, SEED, TAILS, draws, per_object, quantile
 from benchmark.probes.features import read_layers
-from benchmark.probes.logistic import Readout, ranks
+from benchmark.probes.logistic import Readout, Scaling, ranks
+from benchmark.probes.parts import Parts, images_of, what_is_read
 from benchmark.probes.regress import INNER_SHARE, JUDGING, POOLS, described, unfinished, versions
 from benchmark.probes.store import FeatureStore
 from benchmark.probes.subjects import Subject
@@ -117,6 +119,7 @@ def probe(
     pool: int = 1,
     device: str = "auto",
     batch_size: int = 256,
+    parts: Parts | None = None,
 ) -> Classification:
     """Fit on split `fit_on` of the DATASET `data`, judge on its splits and on those of `judge_on`.
 
@@ -124,8 +127,8 @@ def probe(
     others on `val` or, where it is missing or shows other classes, on every other split that shows the same classes.
     judge_on: {name: (DATASET, split)}, further ones, scaled to the same side, judged with the classifiers fitted on
     `data`; split None for `val`, without one for all splits. They must have the same classes. solver: one of SOLVERS;
-    epochs: passes of sgd. pool, device, batch_size: as in `regress_latents`. Features of the fitting split are kept in
-    RAM or in the temporary folder (FeatureStore). The networks' weights and buffers are hashed before and after.
+    epochs: passes of sgd. pool, device, batch_size, parts: as in `regress_latents`. Features of the fitting split are
+    kept in RAM or in the temporary folder (FeatureStore). Weights and buffers are hashed before and after.
 
     Raises UserError for unusable data, classes that disagree, no split to judge on, fewer than two classes, classes of
     one object each, features that are not finite, no room for the features; RuntimeError if a network changed.
@@ -149,16 +152,25 @@ def probe(
         raise UserError(f"{data}: split {fit_on!r} shows a single class, {classes[0]!r}: nothing to classify")
     fitted = Hits(Shown.of(name, fit_on, table, classes))
     held, side = inner_images(table), table.images.shape[2] if table.images.shape[2] == table.images.shape[3] else None
-    readouts = {
-        network: _fit(network, subject, table, fitted, held, len(classes), how) for network, subject in subjects.items()
-    }
+    parts = parts or Parts()
+    solving = {"pool": pool, "solver": _solver(how), "fit on": images_of(data, fit_on), "by": versions()}
+    keys = {network: {**what_is_read(network, subject), **solving} for network, subject in subjects.items()}
+    readouts: dict[str, dict[str, Readout]] = {}
+    for network, subject in subjects.items():
+        fit = partial(_fit, network, subject, table, fitted.shown, held, len(classes), how)
+        made = parts.get(f"{network}, {fit_on}", keys[network], fit)
+        readouts[network] = {layer: _readout(**found) for layer, found in made["readouts"].items()}
+        fitted.add(network, made["ranks"])
     del table
     found = [fitted]
     for place, (text, split) in places.items():
         table = load_table(text, split) if place[0] == name else load_table(text, split, side=side)
         hits = Hits(Shown.of(*place, table, classes))
+        key = {"judge on": images_of(text, split), "side": None if place[0] == name else side}
         for network, subject in subjects.items():
-            _judge(network, subject, table, hits, readouts[network], how)
+            judge = partial(_judge, network, subject, table, hits.shown, readouts[network], how)
+            made = parts.get(f"{network}, {' '.join(place)}", {**keys[network], **key}, judge)
+            hits.add(network, made["ranks"])
         found.append(hits)
 
     commonest = int(torch.bincount(fitted.shown.labels).argmax())
@@ -270,26 +282,33 @@ def inner_images(table: ImageTable) -> Tensor:
 
 
 def _fit(
-    network: str, subject: Subject, table: ImageTable, hits: Hits, held: Tensor, classes: int, how: Reading
-) -> dict[str, Readout]:
-    """Fit every layer of one network, and add to `hits` what it gets right of the images it was fitted on."""
-    source = f"{network}, {hits.shown.split}"
+    network: str, subject: Subject, table: ImageTable, shown: Shown, held: Tensor, classes: int, how: Reading
+) -> dict[str, dict | Tensor]:
+    """Fit every layer of one network. {"readouts": {layer: a readout's fields}, "ranks": as in `Hits.add`, of what was
+    fitted}, for `Parts`."""
+    source = f"{network}, {shown.split}"
     if how.solver == "sgd":
-        readouts = _train(source, subject, table, hits.shown.labels, held, classes, how)
-        _judge(network, subject, table, hits, readouts, how)
-        return readouts
+        readouts = _train(source, subject, table, shown.labels, held, classes, how)
+        return _as_part(readouts) | _judge(network, subject, table, shown, readouts, how)
     order = torch.cat([(~held).nonzero()[:, 0], held.nonzero()[:, 0]])  # the inner part last
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order))
-    labels, outer = hits.shown.labels[order], int((~held).sum())
+    labels, outer = shown.labels[order], int((~held).sum())
     readouts, found = {}, []
     with FeatureStore(len(table)) as store:
         store.fill(how.layers(subject, table, source), place)
         for layer in list(store.layers):
             readouts[layer], logits = logistic.fit(store.pop(layer, how.device), labels, classes, outer, how.device)
             found.append(ranks(logits, labels.to(logits.device)).cpu()[place])
-    hits.add(network, torch.stack(found, dim=1))
-    return readouts
+    return {**_as_part(readouts), "ranks": torch.stack(found, dim=1)}
+
+
+def _as_part(readouts: Mapping[str, Readout]) -> dict[str, dict]:
+    return {"readouts": {layer: {**vars(one), "scaling": vars(one.scaling)} for layer, one in readouts.items()}}
+
+
+def _readout(scaling: dict, **fields: object) -> Readout:
+    return Readout(Scaling(**scaling), **fields)
 
 
 def _train(
@@ -314,15 +333,14 @@ def _train(
 
 
 def _judge(
-    network: str, subject: Subject, table: ImageTable, hits: Hits, readouts: Mapping[str, Readout], how: Reading
-) -> None:
-    """Read the images once, and add to `hits` what every layer gets right."""
-    shown = hits.shown
+    network: str, subject: Subject, table: ImageTable, shown: Shown, readouts: Mapping[str, Readout], how: Reading
+) -> dict[str, Tensor]:
+    """Read the images once: {"ranks": what every layer gets right, as in `Hits.add`}, for `Parts`."""
     found = torch.empty(len(shown.labels), len(readouts), dtype=torch.long)
     for rows, features in how.layers(subject, table, f"{network}, {shown.name} {shown.split}", shown.keep):
         for position, (layer, x) in enumerate(features.items()):
             found[rows, position] = ranks(readouts[layer](x), shown.labels[rows].to(x.device)).cpu()
-    hits.add(network, found)
+    return {"ranks": found}
 
 
 def _rows(

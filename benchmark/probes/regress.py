@@ -12,7 +12,8 @@ import hashlib
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from benchmark.data.table import splits as splits_of
 from benchmark.errors import UserError
 from benchmark.probes.bootstrap import DRAWS, LEVEL, SEED, by_target, intervals, object_sums
 from benchmark.probes.features import read_layers, weights_hash
+from benchmark.probes.parts import Parts, images_of, what_is_read
 from benchmark.probes.results import Gaps, Results, Row
 from benchmark.probes.ridge import RELATIVE_ALPHAS, Moments, ridge_path
 from benchmark.probes.subjects import Subject
@@ -62,6 +64,7 @@ def regress_latents(
     pool: int = 1,
     device: str = "auto",
     batch_size: int = 256,
+    parts: Parts | None = None,
 ) -> Results:
     """Fit on split `fit_on`, judge on the splits `judge_on` of the dataset in folder `data`.
 
@@ -69,9 +72,9 @@ def regress_latents(
     are averaged to pool x pool cells (1: the paper's global average). Features are taken in eval mode, in float32,
     without gradients; the networks' weights and buffers are hashed before and after. Progress goes to stderr, and a
     warning for a network trained on other data or not to its end, and for a judging split of a single object, whose
-    errors have no intervals. Raises UserError for unusable data, a split that
-    is empty or has fewer than two objects to fit on, no split to judge on, features that are not finite or have no
-    width; RuntimeError if a network changed.
+    errors have no intervals. parts: keeps what is finished, a network on a split each; None: nothing is kept. Raises
+    UserError for unusable data, a split that is empty or has fewer than two objects to fit on, no split to judge on,
+    features that are not finite or have no width; RuntimeError if a network changed.
     """
     if not networks:
         raise UserError("no network to read", exit_code=2)
@@ -82,6 +85,11 @@ def regress_latents(
     judge_on = _judging(data, fit_on, judge_on)
     caveats = {name: _caveats(name, subject, dataset["spec"]) for name, subject in networks.items()}
     use_own_cores()
+    parts = parts or Parts()
+    keys = {
+        name: {**what_is_read(name, subject), "pool": pool, "fit on": images_of(data, fit_on), "by": versions()}
+        for name, subject in networks.items()
+    }
     regressors: dict[str, dict[str, LayerRegressor]] = {}
     rows: list[Row] = []
     gaps: list[Gaps] = []
@@ -96,12 +104,15 @@ def regress_latents(
             source = f"{name}, {split}"
             batches = read_layers(subject.open(), table.images, source, pool, place, batch_size)
             if split == fit_on:
-                regressors[name] = fit_layers(batches, target_columns(table), inner_objects(table.object_ids))
+                fit = partial(_fit_part, batches, table)
+                made = parts.get(source, keys[name], fit)
+                regressors[name] = {layer: LayerRegressor(**found) for layer, found in made.items()}
                 rows += _fitted_rows(name, split, regressors[name], target_columns(table))
             else:
-                judged = judge_layers(name, split, regressors[name], batches, table)
-                rows += judged[0]
-                gaps += judged[1]
+                judge = partial(_judge_part, name, split, regressors[name], batches, table)
+                made = parts.get(source, {**keys[name], "judge on": images_of(data, split)}, judge)
+                rows += [Row(**row) for row in made["rows"]]
+                gaps += [Gaps(**found) for found in made["gaps"]]
     order = {name: position for position, name in enumerate(networks)}
     info = {
         "networks": {
@@ -215,6 +226,18 @@ def _fit(outer: Moments, inner: Moments) -> LayerRegressor:
         alphas[columns] = candidates[errors[:, columns].mean(dim=1).argmin()]
     weight, intercept = ridge_path(whole).solve(alphas)
     return LayerRegressor(*(value.cpu() for value in (weight, intercept, alphas, whole.error(weight, intercept))))
+
+
+def _fit_part(batches: Iterator[tuple[slice, dict[str, Tensor]]], table: ImageTable) -> dict[str, dict[str, Tensor]]:
+    """`fit_layers` as `Parts` keeps it."""
+    fitted = fit_layers(batches, target_columns(table), inner_objects(table.object_ids))
+    return {layer: vars(regressor) for layer, regressor in fitted.items()}
+
+
+def _judge_part(*arguments: object) -> dict[str, list[dict]]:
+    """`judge_layers` as `Parts` keeps it."""
+    rows, gaps = judge_layers(*arguments)
+    return {"rows": [asdict(row) for row in rows], "gaps": [asdict(found) for found in gaps]}
 
 
 def _fitted_rows(name: str, split: str, layers: dict[str, LayerRegressor], targets: Tensor) -> list[Row]:
