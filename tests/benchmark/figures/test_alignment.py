@@ -40,6 +40,9 @@ def test_claims_hold_on_the_papers_pattern_and_not_on_another():
     assert "neighbours 5.0%" in verdicts[2].evidence
     kinds = {"augmentation": "class", "class": "augmentation", "neighbours": "neighbours"}
     swapped = [replace(reading, positives=kinds[reading.positives]) for reading in READINGS]
-    assert [verdict.held for verdict in judge(swapped, own=["fashion"])] == [False, False, False]
+    assert [verdict.held for verdict in judge(swapped, own=["fashion"])] == [False, False, None]
+    kinds = {"augmentation": "neighbours", "class": "class", "neighbours": "augmentation"}
+    swapped = [replace(reading, positives=kinds[reading.positives]) for reading in READINGS]
+    assert judge(swapped, own=["fashion"])[2].held is False
     wide = [replace(reading, between=(-0.5, 0.5)) for reading in READINGS]
-    assert [verdict.held for verdict in judge(wide, own=["fashion"])] == [None, None, True]
+    assert [verdict.held for verdict in judge(wide, own=["fashion"])] == [None, None, None]
