@@ -87,7 +87,7 @@ class Probing:
     """Classifiers fitted on a dataset of the study and judged, as benchmark.probes.classify.probe does it.
 
     trainings: names. judge_on: {name: (name of a dataset of the study, split or None)}. untrained: whether the first
-    network as it was before training is read, too. options: further ones of `probe`.
+    network as it was before training is read, too. only, options: as of `probe`.
     """
 
     data: str
@@ -95,6 +95,7 @@ class Probing:
     fit_on: str | None = None
     judge_on: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     untrained: bool = False
+    only: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -343,22 +344,25 @@ def _probe(study: Study, probing: Probing, out: Path, folder: Path, device: str)
     judge_on = {name: (out / "data" / other, split) for name, (other, split) in probing.judge_on.items()}
     parts = []
     for name, subject in subjects.items():
-        part = _known(folder / name, name, subject, data)
+        part = _known(folder / name, name, subject, data, probing.only)
         if part is None:
-            options = {"fit_on": probing.fit_on, "judge_on": judge_on, "device": device, **probing.options}
+            options = {"fit_on": probing.fit_on, "judge_on": judge_on, "only": probing.only, "device": device}
             with Parts(folder / name) as unfinished:
-                part = probe({name: subject()}, data, **options, parts=unfinished)
+                part = probe({name: subject()}, data, **options, **probing.options, parts=unfinished)
                 part.save(folder / name)
         parts.append(part)
     return merge_classifications(parts)
 
 
-def _known(folder: Path, name: str, subject: Callable[[], Subject], data: Path) -> Classification | None:
-    """What was found before, if it is of the same network and data."""
+def _known(
+    folder: Path, name: str, subject: Callable[[], Subject], data: Path, only: Sequence[str]
+) -> Classification | None:
+    """What was found before, if it is of the same network, layers and data."""
     if not (folder / JSON_NAME).is_file():
         return None
     found = load_classification(folder)
     known, now = found.info["networks"].get(name), subject()
     same = known is not None and known["role"] == now.role and known["config"] == now.config
+    same = same and found.info.get("only", []) == list(only)
     spec = read_dataset_info(data)
     return found if same and spec in found.info["datasets"].values() else None

@@ -63,7 +63,7 @@ class Margins:
 class Classification(Networks):
     """rows, and info: {"networks" as in Results, "classes": names, "dataset": name of the one fitted on, "fit_on": its
     split, "judged_on": [[dataset, split], ...], "splits": {dataset: {split: {"images", "objects", "commonest"}}},
-    "datasets": {name: what dataset.json says}, "pool", "solver", "fits", "intervals", "versions"}.
+    "datasets": {name: what dataset.json says}, "only", "pool", "solver", "fits", "intervals", "versions"}.
 
     commonest: share of the split's images that always answering the class most frequent in fitting gets right.
     """

@@ -46,11 +46,16 @@ class Reading:
     pool: int
     device: torch.device
     batch_size: int
+    only: tuple[str, ...]
 
     def layers(
         self, subject: Subject, table: ImageTable, source: str, order: Tensor | None = None
     ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
-        return read_layers(subject.open(), table.images, source, self.pool, self.device, self.batch_size, order)
+        batches = read_layers(subject.open(), table.images, source, self.pool, self.device, self.batch_size, order)
+        for rows, features in batches:
+            if absent := [layer for layer in self.only if layer not in features]:
+                raise UserError(f"{source}: there is no layer {absent[0]!r}, but {', '.join(features)}")
+            yield rows, {layer: features[layer] for layer in self.only or features}
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ def probe(
     *,
     fit_on: str | None = None,
     judge_on: Mapping[str, tuple[str | Path, str | None]] | None = None,
+    only: Sequence[str] = (),
     solver: str = "exact",
     epochs: int = sgd.EPOCHS,
     pool: int = 1,
@@ -126,12 +132,14 @@ def probe(
     fit_on: None for `probe` where there is one, else `train`. Of `data`, renders are judged on `val_views` and `val`,
     others on `val` or, where it is missing or shows other classes, on every other split that shows the same classes.
     judge_on: {name: (DATASET, split)}, further ones, scaled to the same side, judged with the classifiers fitted on
-    `data`; split None for `val`, without one for all splits. They must have the same classes. solver: one of SOLVERS;
-    epochs: passes of sgd. pool, device, batch_size, parts: as in `regress_latents`. Features of the fitting split are
-    kept in RAM or in the temporary folder (FeatureStore). Weights and buffers are hashed before and after.
+    `data`; split None for `val`, without one for all splits. They must have the same classes. only: the layers to read,
+    of every network; none: all. solver: one of SOLVERS; epochs: passes of sgd. pool, device, batch_size, parts: as in
+    `regress_latents`. Features of the fitting split are kept in RAM or in the temporary folder (FeatureStore). Weights
+    and buffers are hashed before and after.
 
     Raises UserError for unusable data, classes that disagree, no split to judge on, fewer than two classes, classes of
-    one object each, features that are not finite, no room for the features; RuntimeError if a network changed.
+    one object each, a layer that a network lacks, features that are not finite, no room for the features; RuntimeError
+    if a network changed.
     """
     if not subjects:
         raise UserError("no network to read", exit_code=2)
@@ -139,7 +147,7 @@ def probe(
         raise UserError(f"--pool {pool}: choose one of {', '.join(map(str, POOLS))}", exit_code=2)
     if solver not in SOLVERS:
         raise UserError(f"--solver {solver}: choose one of {', '.join(SOLVERS)}", exit_code=2)
-    how = Reading(solver, epochs, pool, resolve_device(device), batch_size)
+    how = Reading(solver, epochs, pool, resolve_device(device), batch_size, tuple(only))
     dataset, name = open_dataset(data), _name(data)
     fit_on = fit_on or ("probe" if "probe" in dataset.splits else "train")
     places = _places(name, data, fit_on, judge_on or {})
@@ -153,7 +161,13 @@ def probe(
     fitted = Hits(Shown.of(name, fit_on, table, classes))
     held, side = inner_images(table), table.images.shape[2] if table.images.shape[2] == table.images.shape[3] else None
     parts = parts or Parts()
-    solving = {"pool": pool, "solver": _solver(how), "fit on": images_of(data, fit_on), "by": versions()}
+    solving = {
+        "only": list(only),
+        "pool": pool,
+        "solver": _solver(how),
+        "fit on": images_of(data, fit_on),
+        "by": versions(),
+    }
     keys = {network: {**what_is_read(network, subject), **solving} for network, subject in subjects.items()}
     readouts: dict[str, dict[str, Readout]] = {}
     for network, subject in subjects.items():
@@ -190,6 +204,7 @@ def probe(
         "judged_on": [list(place) for place in places],
         "splits": splits,
         "datasets": {place: read_dataset_info(text) for place, text in texts.items()},
+        "only": list(only),
         "pool": pool,
         "solver": _solver(how),
         "fits": [

@@ -102,7 +102,7 @@ def study(setting: Setting) -> Study:
     return Study(
         datasets={"source": source},
         trainings={p.name: Training("source", setting.training(p.objective, **{**p.options, **epochs})) for p in grid},
-        probings={CLASSES: Probing("source", tuple(point.name for point in grid))},
+        probings={CLASSES: Probing("source", tuple(point.name for point in grid), only=(TRUNK, LAST))},
         seeds=setting.seeds_or_own,
         note=note,
     )

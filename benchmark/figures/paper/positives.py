@@ -41,7 +41,7 @@ def study(setting: Setting) -> Study:
     return Study(
         datasets=datasets,
         trainings=trainings,
-        probings={task: Probing(task, tuple(trainings)) for task in sorted(datasets, key=_place)},
+        probings={task: Probing(task, tuple(trainings), only=(TRUNK, LAST)) for task in sorted(datasets, key=_place)},
         seeds=setting.seeds_or_own,
         note=f"{setting.note()} Tasks: {', '.join(datasets)}.",
     )

@@ -81,6 +81,15 @@ def found(photos, foreign) -> Classification:
     return probe(networks(), photos, judge_on={"far": (foreign, None)}, device="cpu", batch_size=32)
 
 
+def test_some_layers_are_read_as_among_all(photos, found):
+    few = probe({"net-0": networks()["net-0"]}, photos, only=["head1"], device="cpu", batch_size=32)
+    assert few.layers("net-0") == ("head1",)
+    for row in few.rows:
+        assert row == found.row("net-0", "head1", row.dataset, row.split)
+    with pytest.raises(UserError, match="there is no layer 'head9', but block1, head1"):
+        probe({"net-0": networks()["net-0"]}, photos, only=["head9"], device="cpu")
+
+
 def test_every_network_layer_and_split_is_there(found):
     assert found.fitted == ("photos", "train")
     assert found.judged == (("photos", "val"), ("far", "dark"), ("far", "noisy"))
