@@ -699,7 +699,7 @@ def is_same_network(one: dict, other: dict) -> bool:
 
 @with_example(
     "gr3d probe runs/simclr runs/supervised --data fashion-mnist --out runs/probe\n"
-    "  gr3d probe runs/supervised --data data/imagenet --judge fog=data/imagenet-c@fog-3\n"
+    "  gr3d probe runs/supervised --data data/imagenet --judge fog=data/imagenet-c@fog_3\n"
     "  gr3d plot runs/probe"
 )
 @cli.command()
