@@ -94,7 +94,8 @@ def format_table(results: Results, split: str | None = None) -> str:
     lines = [
         f"Error over variance on {_words(split)} ({shown['objects']:,} objects, {shown['images']:,} images): "
         "0 is perfect, 1 is always answering the mean.",
-        "± half of the 95 % interval, by bootstrap over objects.",
+        "± half of the 95 % interval, by bootstrap over objects"
+        + ("; of several seeds, their standard deviation." if _several(results, results.networks) else "."),
         f"{_CUT} where to cut: the earliest layer as good as the best; {_TIE} as good too.",
     ]
     columns = (*LATENTS, OVERALL)
@@ -109,6 +110,11 @@ def format_table(results: Results, split: str | None = None) -> str:
             cells = [_cell(results.row(network, layer, target, split), found[target]) for target in columns]
             lines.append(_line([layer.ljust(first), *cells]))
     return "\n".join(lines)
+
+
+def _several(results: Results, networks: Sequence[str]) -> bool:
+    """Whether one of them stands for several seeds."""
+    return any(results.seeds(network) > 1 for network in networks)
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -141,7 +147,7 @@ def format_recommendations(results: Results, split: str | None = None) -> str:
     for line in blocks:
         lines += [""] if line[1] == "cut at" and lines else []
         lines.append("  ".join(map(str.ljust, line, widths)).rstrip())
-    if any(results.seeds(network) > 1 for network in results.subjects):
+    if _several(results, results.subjects):
         lines += [
             "",
             "Of several seeds: [mean less deviation, plus deviation]; differences as wide as those of all runs.",

@@ -151,6 +151,8 @@ def test_seeds_are_taken_together_as_mean_and_deviation():
     assert (shown.seeds("net"), shown.seeds("other"), shown.seeds("untrained")) == (3, 1, 2)
     assert shown.row("other", "stem", "yaw", "val") == results.row("other", "stem", "yaw", "val")
     assert "net: mean of 3 seeds ± their standard deviation" in format_table(shown)
+    assert "bootstrap over objects; of several seeds, their standard deviation." in format_table(shown)
+    assert "several seeds" not in format_table(results)
     assert "Of several seeds: " in format_recommendations(shown)
     assert "Of several seeds: " not in format_recommendations(results)
     assert averaged(made(ONE)) == made(ONE)
