@@ -32,7 +32,7 @@ REGRESSION, PROBE = RUNS / "regression", RUNS / "probe"
 MOST_PIXELS = 4096  # along a side of an image from outside
 
 #: Commands that go on where they were stopped.
-RESUMING = (["render"], ["convert"], ["pack"], ["figure"], ["demo"])
+RESUMING = ("render", "convert", "pack", "regress-latents", "probe", "figure", "demo")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -959,13 +959,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(f"gr3d: {error}")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        fail("gr3d: stopped; " + ("the same command resumes" if arguments[:1] in RESUMING else "nothing was written"))
+        fail(f"gr3d: {stopped(arguments)}")
         sys.exit(1)
     except OSError as error:
         if "--debug" in arguments or error.filename is None:
             raise
         fail(f"gr3d: {error.filename}: {error.strerror}")
         sys.exit(1)
+
+
+def stopped(arguments: Sequence[str]) -> str:
+    """What is said of a command line that was interrupted."""
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    return "stopped; " + ("the same command resumes" if command in RESUMING else "nothing was written")
 
 
 def run_rank() -> None:

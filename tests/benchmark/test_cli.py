@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from benchmark.cli import cli, judged_sets, main
+from benchmark.cli import RESUMING, cli, judged_sets, main, stopped
 from benchmark.recipes import batch_for
 from tests.needs import ROOT, needs_blender, needs_bpy
 
@@ -161,3 +161,10 @@ def test_bare_commands_in_order(tmp_path):
     found = json.loads(gr3d("regress-latents", "--json", cwd=tmp_path).stdout)
     assert {row["network"] for row in found["rows"]} == {"simclr", "rotation", "untrained", "pixels 8x8"}
     assert {entry["network"] for entry in found["recommendations"]} == {"simclr", "rotation"}
+
+
+def test_whoever_interrupts_is_told_what_becomes_of_it():
+    assert stopped(["regress-latents", "runs/simclr"]) == "stopped; the same command resumes"
+    assert stopped(["--debug", "render", "--n", "3"]) == "stopped; the same command resumes"
+    assert stopped(["plot", "runs/regression"]) == "stopped; nothing was written"
+    assert set(RESUMING) <= set(cli.commands)
