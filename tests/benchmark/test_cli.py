@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from benchmark.cli import RESUMING, cli, judged_sets, main, stopped
+from benchmark.cli import RESUMING, cli, main, stopped
 from benchmark.recipes import batch_for
 from tests.needs import ROOT, needs_blender, needs_bpy
 
@@ -122,16 +122,6 @@ def test_figure_8_of_one_object(tmp_path, command):
 @pytest.mark.parametrize(("images", "batch"), [(None, 256), (5000, 256), (1000, 128), (120, 16), (3, 2)])
 def test_small_datasets_get_small_batches(images, batch):
     assert batch_for(images, 256) == batch
-
-
-def test_sets_to_judge_on_may_name_a_split():
-    texts = ["fog=imagenet-c:/data/c@fog_3", "far=data/far", "odd=data/a@b/c", "both=data/a@b/c@val"]
-    assert judged_sets(texts) == {
-        "fog": ("imagenet-c:/data/c", "fog_3"),
-        "far": ("data/far", None),
-        "odd": ("data/a@b/c", None),
-        "both": ("data/a@b/c", "val"),
-    }
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import cli
+from benchmark.commands.train import train
 from benchmark.data.corruptions import ALL, SEVERITIES
 from benchmark.data.neighbours import load_neighbours
 from benchmark.data.pack import pack
@@ -55,7 +55,7 @@ def nothing_to_render(arguments) -> int:
 def test_studies_are_whole(name, scale, data):
     study = study_of(name, Setting(scale, data=str(data)))
     assert study.seeds >= (1 if scale == "demo" else 2)
-    known = {option.name for option in cli.train.params}
+    known = {option.name for option in train.params}
     for training in study.trainings.values():
         assert training.data in study.datasets
         assert set(training.options) <= known

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.console import Folder, with_example
+from benchmark.commands.common import Folder, with_example
 from benchmark.errors import UserError
 
 
