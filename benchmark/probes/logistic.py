@@ -14,6 +14,9 @@ objective). Three things make that fast:
 * Logits are linear in the step's length: the line search costs no pass over the features, so that a step costs two.
 * Each penalty starts from the solution of the next stronger one.
 
+That guess is poor where the classes of nearly all images are certain: the Hessian is then made of the few others. What
+has not converged after a while goes on with the Hessian's own blocks, one a class, where memory has room for them.
+
 Where images are no more than a few times the features, these are turned to the eigenvectors of S first: there are no
 more of them than images, and what the first guess takes becomes a division.
 
@@ -42,6 +45,8 @@ _MOST_STEPS = 1000
 _FEW = 2**25  # numbers (images x width) up to which features are turned
 _MEMORY = 20  # steps that L-BFGS remembers
 _RENEWED = 40  # steps after which the first guess is made anew
+_HARD = 120  # steps after which it is made of the Hessian's blocks
+_MOST_BLOCKS = 2**26  # numbers in these: half a gigabyte, twice while they are decomposed
 _FARTHEST = 30.0  # that a logit moves in the first step tried: beyond, softmax is flat and slopes say nothing
 _SLOPE_LEFT = 0.2  # of a direction's slope, where the line search ends
 _ROWS = 16384  # of which S is summed: it guides the steps, and need not be exact
@@ -119,10 +124,15 @@ class Problem:
         return len(self.x)
 
     @property
+    def width(self) -> int:
+        """d, features of an image."""
+        return self.x.shape[1]
+
+    @property
     def start(self) -> Tensor:
         """float64 (d + 1, K), weights and below them the intercept: the best without features."""
         counts = torch.bincount(self.labels, minlength=self.classes).double()
-        values = torch.zeros(self.x.shape[1] + 1, self.classes, dtype=torch.float64, device=self.device)
+        values = torch.zeros(self.width + 1, self.classes, dtype=torch.float64, device=self.device)
         logs = counts.clamp_min(0.1).log()  # a class of which this part has no image must not be at -inf
         values[-1] = logs - logs.mean()
         return values
@@ -131,25 +141,25 @@ class Problem:
         """(n, K), of the features' type, on the device. The last row of `values` is added to every image."""
         out = torch.empty(len(self), self.classes, dtype=self.x.dtype, device=self.device)
         weight, intercept = values[:-1].to(out.dtype), values[-1].to(out.dtype)
-        for rows in self._parts():
-            torch.addmm(intercept, self._rows(rows), weight, out=out[rows])
+        for rows in self.parts():
+            torch.addmm(intercept, self.rows(rows), weight, out=out[rows])
         return out
 
     def gradient(self, logits: Tensor, values: Tensor, penalty: float) -> Tensor:
         """float64 (d + 1, K) of the objective."""
         total = penalty * values
         total[-1] = 0
-        for rows in self._parts():
+        for rows in self.parts():
             missed = logits[rows].softmax(dim=1)
             missed[torch.arange(len(missed), device=self.device), self.labels[rows]] -= 1
-            total[:-1] += self._rows(rows).T @ missed
+            total[:-1] += self.rows(rows).T @ missed
             total[-1] += missed.double().sum(dim=0)
         return total
 
     def slope(self, logits: Tensor, change: Tensor, step: float) -> tuple[float, float]:
         """First and second derivative by `step` of the summed loss at logits + step * change."""
         first = second = torch.zeros((), dtype=torch.float64, device=self.device)
-        for rows in self._parts():
+        for rows in self.parts():
             move = change[rows]
             weighted = torch.add(logits[rows], move, alpha=step).softmax(dim=1).mul_(move)
             mean = weighted.sum(dim=1).double()
@@ -161,7 +171,7 @@ class Problem:
         """M, float64 (K, K): mean over images of diag(p) - p p'."""
         mean = torch.zeros(self.classes, dtype=torch.float64, device=self.device)
         products = torch.zeros(self.classes, self.classes, dtype=torch.float64, device=self.device)
-        for rows in self._parts():
+        for rows in self.parts():
             p = logits[rows].softmax(dim=1)
             mean += p.double().sum(dim=0)
             products += p.T @ p
@@ -170,17 +180,19 @@ class Problem:
     def judged(self, logits: Tensor) -> tuple[float, float]:
         """(share that is right, loss in nats an image)."""
         right, loss = 0, 0.0
-        for rows in self._parts():
+        for rows in self.parts():
             right += int((ranks(logits[rows], self.labels[rows]) == 0).sum())
             wanted = logits[rows].log_softmax(dim=1).gather(1, self.labels[rows, None])
             loss -= wanted.double().sum().item()
         return right / len(self), loss / len(self)
 
-    def _parts(self) -> Iterator[slice]:
+    def parts(self) -> Iterator[slice]:
+        """The images, in parts that are worked on at once."""
         size = max(1, min(8192, _AT_ONCE // self.classes))
         return (slice(start, min(start + size, len(self))) for start in range(0, len(self), size))
 
-    def _rows(self, rows: slice) -> Tensor:
+    def rows(self, rows: slice) -> Tensor:
+        """Scaled features of a part, (m, d), on the device."""
         return self.x[rows].to(self.device)
 
 
@@ -249,6 +261,31 @@ class Guess:
         return out @ self.turn.T
 
 
+class Blocks:
+    """Another: the inverse of the Hessian's blocks of one class each. Far more work, and far nearer."""
+
+    def __init__(self, problem: Problem, logits: Tensor, penalty: float) -> None:
+        width, options = problem.width + 1, {"dtype": torch.float64, "device": problem.device}
+        blocks = torch.zeros(problem.classes, width, width, **options)
+        for rows in problem.parts():
+            x = problem.rows(rows).double()
+            x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+            p = logits[rows].double().softmax(dim=1)
+            for block, weight in zip(blocks, (p - p.square()).T, strict=True):
+                block.addmm_(x.T, x * weight[:, None])
+        diagonals = blocks.diagonal(dim1=1, dim2=2)
+        diagonals[:, :-1] += penalty
+        diagonals[:, -1] += _CONSTANT * len(problem)  # the intercept of a class that is always certain
+        self.factors = torch.linalg.cholesky(blocks)
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """(d + 1, K) -> (d + 1, K), both float64."""
+        # Adding the same to every class changes nothing: no step that way.
+        gradient = gradient - gradient.mean(dim=1, keepdim=True)
+        out = torch.cholesky_solve(gradient.T[:, :, None], self.factors)[:, :, 0].T
+        return out - out.mean(dim=1, keepdim=True)
+
+
 @dataclass
 class Found:
     """Where a minimisation ended: values (d + 1, K), logits (n, K) there, and how."""
@@ -266,9 +303,14 @@ def minimise(problem: Problem, penalty: float, start: Tensor, eigen: Eigen, tole
     gradient = problem.gradient(logits, values, penalty)
     past: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=_MEMORY)
     guess, fresh, converged, steps = None, False, False, 0
+    has_room = problem.classes * (problem.width + 1) ** 2 <= _MOST_BLOCKS
     while steps < _MOST_STEPS:
         if guess is None:
-            guess, fresh = Guess(eigen, problem.spread(logits), len(problem), penalty), True
+            if steps >= _HARD and has_room:
+                guess = Blocks(problem, logits, penalty)
+            else:
+                guess = Guess(eigen, problem.spread(logits), len(problem), penalty)
+            fresh = True
             past.clear()
         direction = _direction(gradient, past, guess)
         down = -float((direction * gradient).sum())  # twice the distance to the minimum, were it a parabola

@@ -101,6 +101,32 @@ def test_more_features_than_eigenvectors_are_sought_for(monkeypatch):
     assert np.abs(logits.double().softmax(dim=1).numpy() - expected).max() < 1e-4
 
 
+def nearly_certain() -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of many widths that a classifier nearly fits, against some wrong labels: what a network makes of its own
+    training images."""
+    generator = torch.Generator().manual_seed(0)
+    n, d, classes = 1000, 48, 6
+    widths = torch.arange(1, d + 1) ** -1.0
+    labels = torch.randint(classes, (n,), generator=generator)
+    x = 2 * (torch.randn(classes, d, generator=generator) * widths)[labels]
+    x += torch.randn(n, d, generator=generator) * widths
+    wrong = torch.rand(n, generator=generator) < 0.05
+    labels[wrong] = torch.randint(classes, (n,), generator=generator)[wrong]
+    turned = x @ torch.linalg.qr(torch.randn(d, d, generator=generator))[0]
+    return turned.relu(), labels
+
+
+def test_labels_that_are_nearly_certain_do_not_take_long(monkeypatch):
+    x, labels = nearly_certain()
+    found, logits = exactly(x.double(), labels, 6, 1e-7)
+    assert found.how["converged"] and found.how["steps"] < 2 * logistic._HARD
+    expected = theirs(x, labels, found.penalty).predict_proba(x.double().numpy())
+    assert np.abs(logits.softmax(dim=1).numpy() - expected).max() < 1e-4
+    monkeypatch.setattr(logistic, "_MOST_BLOCKS", 0)
+    slowly, _ = exactly(x.double(), labels, 6, 1e-7)
+    assert slowly.how["steps"] > 2 * found.how["steps"]
+
+
 def test_penalty_is_the_best_on_the_inner_part_and_all_rows_are_fitted():
     x, labels = noisy(400)
     outer = 320
