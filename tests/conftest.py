@@ -1,8 +1,18 @@
-"""CI skips nothing: what a test could miss, .ci/run has installed."""
+"""The same tests wherever they are started: with signals as on a terminal, and in CI with nothing skipped."""
 
 import os
+import signal
 
 import pytest
+
+
+def pytest_configure():
+    """Signals as on a terminal: nohup and a shell's & switch some off, also for processes that tests start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.hookimpl(wrapper=True)
