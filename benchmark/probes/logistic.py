@@ -45,8 +45,8 @@ _MOST_STEPS = 1000
 _FEW = 2**25  # numbers (images x width) up to which features are turned
 _MEMORY = 20  # steps that L-BFGS remembers
 _RENEWED = 40  # steps after which the first guess is made anew
-_HARD = 120  # steps after which it is made of the Hessian's blocks
-_MOST_BLOCKS = 2**26  # numbers in these: half a gigabyte, twice while they are decomposed
+_MOST_BLOCKS = 2**26  # numbers in the Hessian's blocks: half a gigabyte, twice while they are decomposed
+_PRICE = 4  # making them takes as long as (features / _PRICE) steps
 _FARTHEST = 30.0  # that a logit moves in the first step tried: beyond, softmax is flat and slopes say nothing
 _SLOPE_LEFT = 0.2  # of a direction's slope, where the line search ends
 _ROWS = 16384  # of which S is summed: it guides the steps, and need not be exact
@@ -302,15 +302,17 @@ def minimise(problem: Problem, penalty: float, start: Tensor, eigen: Eigen, tole
     values, logits = start.clone(), problem.logits(start)
     gradient = problem.gradient(logits, values, penalty)
     past: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=_MEMORY)
-    guess, fresh, converged, steps = None, False, False, 0
+    # Blocks are bought once the steps have cost as much: whatever comes, the work is at most about doubled.
+    patience = max(_RENEWED, problem.width // _PRICE)
     has_room = problem.classes * (problem.width + 1) ** 2 <= _MOST_BLOCKS
+    guess, exact, converged, steps, made = None, False, False, 0, 0
     while steps < _MOST_STEPS:
         if guess is None:
-            if steps >= _HARD and has_room:
+            exact, made = exact or (has_room and steps >= patience), steps
+            if exact:
                 guess = Blocks(problem, logits, penalty)
             else:
                 guess = Guess(eigen, problem.spread(logits), len(problem), penalty)
-            fresh = True
             past.clear()
         direction = _direction(gradient, past, guess)
         down = -float((direction * gradient).sum())  # twice the distance to the minimum, were it a parabola
@@ -320,7 +322,7 @@ def minimise(problem: Problem, penalty: float, start: Tensor, eigen: Eigen, tole
             length = _length(problem, logits, change, values, direction, penalty, down)
         if length == 0:  # at the minimum, as far as this guess can tell: ask one made here
             converged = 0 <= down <= 2 * tolerance * len(problem)
-            if fresh:
+            if steps == made or (exact and converged):
                 break
             guess = None
             continue
@@ -331,8 +333,8 @@ def minimise(problem: Problem, penalty: float, start: Tensor, eigen: Eigen, tole
         bend = float(((new - gradient) * step).sum())
         if bend > 0:
             past.append((step, new - gradient, bend))
-        gradient, steps, fresh = new, steps + 1, False
-        if steps % _RENEWED == 0:
+        gradient, steps = new, steps + 1
+        if steps - made == (patience if exact else _RENEWED):
             guess = None
     return Found(values, logits, float(gradient.abs().max()) / len(problem), steps, converged)
 
