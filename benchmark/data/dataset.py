@@ -121,7 +121,7 @@ class Photographs(Dataset):
         if not path.is_dir():
             raise UserError(f"{text}: no such folder; {self.expected()}")
         if not self.splits:
-            raise UserError(f"{text}: no {self.name} there; {self.expected()}")
+            raise UserError(f"{text}: no {self.name.removeprefix('a ')} there; {self.expected()}")
 
     @classmethod
     def expected(cls) -> str:

@@ -134,12 +134,21 @@ def to_pixels(image: Image.Image, record: Record, side: int | None) -> np.ndarra
     """`pixels` of an image that is open."""
     try:
         if side is None or image.size == (side, side):
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(_rgb(image))
         # A JPEG decodes at 1/2, 1/4, 1/8 of its size in as much less time; twice the side keeps what the eye can tell.
         image.draft("RGB", (2 * side, 2 * side))
-        return np.asarray(_middle(image.convert("RGB"), side))
+        return np.asarray(_middle(_rgb(image), side))
     except Exception as error:  # PIL's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise undecodable(record, error) from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """As RGB of 8 bits. Greys of 16 bits are scaled, where PIL would make white of all above 255."""
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+        raise ValueError("greys of 32 bits, of which no file says what white is; save them with 8 or 16")
+    if image.mode.startswith("I"):  # of a PNG or PGM, these are 16 bits, too
+        image = Image.fromarray((np.asarray(image, dtype=np.float32) / 257).round().astype(np.uint8))
+    return image.convert("RGB")
 
 
 def _middle(image: Image.Image, side: int) -> Image.Image:

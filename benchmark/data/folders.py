@@ -2,11 +2,13 @@
 ImageFolder; or without splits."""
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.data.dataset import Photographs, class_folders
 from benchmark.data.decode import IMAGE_FORMATS, Record
+from benchmark.errors import UserError
 
 
 class ImageFolder(Photographs):
@@ -45,6 +47,13 @@ class Unsplit(Photographs):
 
     def _records(self, split: str) -> list[Record]:
         records = class_folders(self._root(), self._root())
+        counts = Counter(record.category for record in records)
+        if lonely := [category for category, count in counts.items() if count == 1]:
+            more = f" (so have {len(lonely) - 1} others)" if len(lonely) > 1 else ""
+            raise UserError(
+                f"{self}: class '{lonely[0]}' has one image{more}; `train` and `val` need one each: "
+                "add another, or take the folder away"
+            )
         judging = {record.object_id for record in _every_fifth(records)}
         return [record for record in records if (record.object_id in judging) == (split == "val")]
 

@@ -80,6 +80,19 @@ def test_large_images_become_smaller(tmp_path):
     assert load_table(tmp_path / "oblong", "train").images.shape == (1, 3, 30, 40)
 
 
+def test_greys_of_sixteen_bits_keep_their_shades_and_those_of_32_are_refused(tmp_path):
+    """X-rays and depth maps come so; PIL's own conversion to RGB makes white of all but the darkest."""
+    shades = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
+    for name in ("1.png", "2.tif", "3.pgm"):
+        (tmp_path / "train" / "bone").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(shades).save(tmp_path / "train" / "bone" / name)
+    table = load_table(tmp_path, "train")
+    assert np.array_equal(table.images.numpy(), np.broadcast_to((shades / 257).round(), (3, 3, 32, 32)))
+    Image.fromarray(shades.astype(np.float32)).save(tmp_path / "train" / "bone" / "4.tif")
+    with pytest.raises(UserError, match=r"4\.tif: image cannot be decoded \(greys of 32 bits, .* with 8 or 16"):
+        load_table(tmp_path, "train")
+
+
 def test_what_needs_latents_says_so(data):
     table = load_table(data, "train")
     with pytest.raises(UserError, match="a folder of plain images: it has categories, but no quaternion"):
@@ -119,7 +132,7 @@ def test_a_folder_of_classes_without_splits(tmp_path):
     assert (len(train), len(val)) == (16, 4) and not set(train.object_ids) & set(val.object_ids)
     assert sorted(val.categories) == ["cat", "cat", "dog", "dog"]
     picture(tmp_path / "eel" / "1.png")
-    with pytest.raises(UserError, match="split 'train' has no image of class 'eel', split 'val' has"):
+    with pytest.raises(UserError, match=r"class 'eel' has one image; `train` and `val` need one each: add another"):
         _ = open_dataset(f"folder:{tmp_path}").classes
 
 
