@@ -44,7 +44,10 @@ def open_dataset(text: str | Path) -> Dataset:
     if colon and not path.exists() and "/" not in kind:
         raise UserError(f"{text}: no kind of dataset '{kind}'; known are {', '.join(KINDS)}", exit_code=2)
     if not path.is_dir():
-        raise UserError(f"{text}: no such folder; render a dataset there first (gr3d render --out {text})")
+        raise UserError(
+            f"{text}: no such folder; render a dataset there first (gr3d render --out {text}), or name another "
+            "(docs/data.md)"
+        )
     if (path / "dataset.json").is_file():
         return Gr3dShards(path, text)
     if is_folder(path):

@@ -136,7 +136,8 @@ def test_what_one_rank_cannot_do_ends_all_with_one_line(tiny, training, tmp_path
     process = training(tiny, "run", ranks=2, script=script)
     assert process.end() == 1
     assert [line for line in process.text.splitlines() if line.startswith("gr3d: ")] == [
-        "gr3d: /nowhere: no such folder; render a dataset there first (gr3d render --out /nowhere)"
+        "gr3d: /nowhere: no such folder; render a dataset there first (gr3d render --out /nowhere), or name another "
+        "(docs/data.md)"
     ]
 
 
