@@ -34,7 +34,7 @@ from benchmark.probes.regress import regress_latents
 from benchmark.probes.results import Results
 from benchmark.probes.subjects import trained
 from benchmark.rcdm.conditioning import spread
-from benchmark.rcdm.kept import Kept, check_measurable, measure, shuffled
+from benchmark.rcdm.kept import Kept, check_measurable, measure
 from benchmark.rcdm.quality import kernel_distance
 from benchmark.rcdm.reader import Reader, load_reader
 from benchmark.rcdm.sample import Samples, load_samples, sample
@@ -149,10 +149,9 @@ def figure7(
             table = replace(table, images=_scaled(table.images, scale.rcdm["side"]))  # as the samples are
             part = _part(table, rows)
             found = _compared(reader, part, drawn, regression)
-            controls = [_control(reader, part, name, samples) for name, samples in drawn.items()]
         written = plot_side_by_side(drawn, shown, LAYERS, out / "figure7", kept_rows(found))
         plot_kept(found, out / "figure7-kept")
-        lines += [table_of(found), "", *controls, "", _quality(reader, table, rows, drawn), ""]
+        lines += [table_of(found), "", _quality(reader, table, rows, drawn), ""]
         lines += [verdict.line() for verdict in judge(found)]
     write_atomically(out / "figure7.md", ("\n".join(lines) + "\n").encode())
     seconds = sum(clock.seconds.values())
@@ -253,14 +252,6 @@ def _compared(
             for kept in measure(reader.read, part, given, samples.of[None])
         ]
     return found
-
-
-def _control(reader: Reader, part: ImageTable, name: str, samples: Samples) -> str:
-    """What the number says of samples that do not know their image, though they were given the layer."""
-    others = {"trunk": shuffled(samples.of["trunk"], part)}
-    rows = measure(reader.read, part, others, samples.of[None])
-    said = ", ".join(f"{kept.factor.removesuffix('_cos_sin').replace('_', ' ')} {kept.lost:.2f}" for kept in rows)
-    return f"With the samples of another object's image, {name}, trunk: {said}."
 
 
 def _scaled(images: Tensor, side: int) -> Tensor:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from benchmark.figures.claims import Verdict, all_of, is_positive
-from benchmark.figures.correlation import between, spearman
+from benchmark.figures.correlation import spearman
 from benchmark.figures.style import CONTROL, CURVES, Written, figure_style, new_figure, write_figure
 from benchmark.probes.targets import FACTORS, label_of
-from benchmark.rcdm.kept import CATEGORY, Kept
+from benchmark.rcdm.kept import CATEGORY, Kept, Share, ends
 
 AUGMENTATION, CLASS = "augmentation", "class"  # the paper's two kinds of pairs
 
 _AGREE = 0.5  # rank correlation from which on the two ways of asking are said to agree
 _COLUMNS = 3
+_HIGHEST = 2.0  # that is drawn
+_REFERENCES = ("lost", "lost_of_others")  # a claim is held where it is against both kinds of samples that know nothing
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Compared:
 
 def plot_kept(found: Mapping[str, Sequence[Compared]], out: Path) -> Written:
     """A panel for each factor, layers from left to right: what samples have lost, with 95 % intervals over objects, and
-    dashed the regressors' error. Last, all points of one against the other. Writes out.png, out.svg, out.csv."""
+    dashed the regressors' error; a cross is a number that is open. Last, all points of one against the other. Writes
+    out.png, out.svg, out.csv."""
     factors = (*FACTORS, CATEGORY)
     with figure_style():
         rows = math.ceil((len(factors) + 1) / _COLUMNS)
@@ -41,20 +47,15 @@ def plot_kept(found: Mapping[str, Sequence[Compared]], out: Path) -> Written:
             for (name, all_), (colour, marker) in zip(found.items(), CURVES, strict=False):
                 mine = [one for one in all_ if one.kept.factor == factor]
                 layers = [one.kept.layer for one in mine]
-                lost = [one.kept.lost for one in mine]
-                spans = [
-                    [max(0.0, one.kept.lost - one.kept.low) for one in mine],
-                    [max(0.0, one.kept.high - one.kept.lost) for one in mine],
-                ]
-                axis.errorbar(
-                    layers, lost, spans, color=colour, marker=marker, capsize=2, label=f"{name}: samples' scatter"
-                )
+                axis.plot(layers, [one.kept.lost.value for one in mine], color=colour, linewidth=0)  # their order
+                _curve(axis, {one.kept.layer: one.kept.lost for one in mine}, colour, marker, name)
                 if mine[0].error is not None:
                     errors = [one.error for one in mine]
                     style = {"color": colour, "marker": marker, "linestyle": "--", "markerfacecolor": "white"}
                     axis.plot(layers, errors, label=f"{name}: linear regressor's error", **style)
             axis.axhline(1, color=CONTROL, linewidth=0.8)
-            axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+            low, high = axis.get_ylim()
+            axis.set_ylim(max(-0.5, min(0.0, low)), min(high, _HIGHEST))
         _scatter(axes[len(factors)], found)
         for axis in axes[len(factors) + 1 :]:
             axis.set_visible(False)
@@ -64,115 +65,179 @@ def plot_kept(found: Mapping[str, Sequence[Compared]], out: Path) -> Written:
         return write_figure(figure, out, kept_rows(found))
 
 
+def _curve(axis, shares: Mapping[str, Share], colour: str, marker: str, name: str) -> None:
+    """Open numbers have no interval to draw, and are no part of the line."""
+    closed = {layer: share for layer, share in shares.items() if not share.is_open}
+    values = [share.value for share in closed.values()]
+    # Percentile intervals need not hold the number itself.
+    spans = [
+        [max(0.0, share.value - share.low) for share in closed.values()],
+        [max(0.0, share.high - share.value) for share in closed.values()],
+    ]
+    label = f"{name}: samples' scatter"
+    axis.errorbar(list(closed), values, spans, color=colour, marker=marker, capsize=2, label=label)
+    for layer in shares.keys() - closed.keys():
+        axis.plot(layer, min(shares[layer].value, _HIGHEST), "x", color=colour, clip_on=False)
+
+
 def _scatter(axis, found: Mapping[str, Sequence[Compared]]) -> None:
     for (name, all_), (colour, marker) in zip(found.items(), CURVES, strict=False):
-        points = [(one.error, one.kept.lost) for one in all_ if one.error is not None]
+        points = [(one.error, one.kept.lost.value) for one in _paired({name: all_})]
         axis.plot(*zip(*points, strict=True), marker, color=colour, markersize=4, label=name)
     axis.set_title("do the two agree?")
     axis.set_xlabel(f"regressor's error (rank correlation {agreement(found):+.2f})")
     axis.set_ylabel("samples' scatter")
 
 
-def agreement(found: Mapping[str, Sequence[Compared]]) -> float:
-    """Rank correlation of the two over all networks, layers and latents; NaN where it is not defined."""
-    pairs = _pairs(found)
-    return spearman(*zip(*pairs, strict=True)) if pairs else math.nan
+def agreement(found: Mapping[str, Sequence[Compared]], reference: str = "lost") -> float:
+    """Rank correlation of the two over all networks, layers and latents whose number is not open; NaN where it is not
+    defined. reference: which of Kept's shares."""
+    paired = _paired(found)
+    return spearman([one.error for one in paired], [getattr(one.kept, reference).value for one in paired])
+
+
+def agreement_ends(found: Mapping[str, Sequence[Compared]], reference: str = "lost") -> tuple[float, float]:
+    """Its 95 % interval over the objects that samples are judged on. The networks, layers and latents are these: of
+    others it says nothing, and a bootstrap over some forty numbers of five latents could not. (-1, 1) for fewer than
+    four pairs."""
+    paired = _paired(found)
+    if len(paired) < 4:
+        return -1.0, 1.0
+    shares = [getattr(one.kept, reference) for one in paired]
+    values = torch.stack([share.draws.nan_to_num(share.value) for share in shares], dim=1)
+    errors = torch.tensor([[one.error for one in paired]], dtype=torch.float64)
+    a, b = (x.argsort(dim=1).argsort(dim=1).double() for x in (values, errors))  # ties are as good as none
+    a, b = a - a.mean(), b - b.mean()
+    low, high = ends((a * b).sum(dim=1, keepdim=True) / b.square().sum())
+    return float(low), float(high)
 
 
 def agreement_within(found: Mapping[str, Sequence[Compared]]) -> float:
     """Mean over latents of the rank correlation over networks and layers of one latent: that some latents are hard for
     both ways of asking does not count here. NaN where it is defined for none."""
-    each = [spearman(*zip(*pairs, strict=True)) for factor in FACTORS if (pairs := _pairs(found, factor))]
+    each = [
+        agreement({name: [one for one in all_ if one.kept.factor == factor] for name, all_ in found.items()})
+        for factor in FACTORS
+    ]
     defined = [value for value in each if not math.isnan(value)]
     return sum(defined) / len(defined) if defined else math.nan
 
 
-def _pairs(found: Mapping[str, Sequence[Compared]], factor: str | None = None) -> list[tuple[float, float]]:
-    """(regressor's error, samples' scatter), where both are defined; factor: of one latent alone."""
+def _paired(found: Mapping[str, Sequence[Compared]]) -> list[Compared]:
+    """Those with a regressor's error and a number that is not open, by neither reference."""
     return [
-        (one.error, one.kept.lost)
+        one
         for all_ in found.values()
         for one in all_
-        if one.error is not None and not math.isnan(one.kept.lost) and factor in (None, one.kept.factor)
+        if one.error is not None and not any(getattr(one.kept, name).is_open for name in _REFERENCES)
     ]
 
 
 def kept_rows(found: Mapping[str, Sequence[Compared]]) -> list[dict[str, object]]:
     """For csv: a row for every network, layer and factor."""
-    return [
-        {"pairs": name, **asdict(one.kept), "regressor_nmse": one.error} for name, all_ in found.items() for one in all_
-    ]
+    return [{"pairs": name, **_columns(one)} for name, all_ in found.items() for one in all_]
+
+
+def _columns(one: Compared) -> dict[str, object]:
+    kept = one.kept
+    row: dict[str, object] = {"layer": kept.layer, "factor": kept.factor}
+    for name in ("lost", "control", "lost_of_others"):
+        share = getattr(kept, name)
+        row |= {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
+    return row | {
+        "given": kept.given,
+        "nothing": kept.nothing,
+        "others": kept.others,
+        "image": kept.image,
+        "regressor_nmse": one.error,
+    }
 
 
 def table_of(found: Mapping[str, Sequence[Compared]]) -> str:
     """As Markdown: a row for every network and layer, last layer first, a column for every factor."""
+    return "\n".join(
+        [
+            "Scatter of samples around the conditioning image's value (0: the layer keeps the factor, 1: it has lost "
+            "it; 95 % interval over objects, open where the reader hardly tells the images from samples that know "
+            "nothing); in brackets the linear regressor's error.",
+            "",
+            *_rows(found, lambda one: _said(one.kept.lost) + ("" if one.error is None else f" [{one.error:.2f}]")),
+            "",
+            "Controls: the same number of samples of another object's image (near 1, were they as varied as samples "
+            "given nothing), and after the semicolon the number above with these in the place of samples given "
+            "nothing (1 for samples that do not depend on their image, however varied).",
+            "",
+            *_rows(found, lambda one: f"{_said(one.kept.control)}; {_said(one.kept.lost_of_others)}"),
+        ]
+    )
+
+
+def _rows(found: Mapping[str, Sequence[Compared]], cell: Callable[[Compared], str]) -> list[str]:
     factors = (*FACTORS, CATEGORY)
-    lines = [
-        "Scatter of samples around the conditioning image's value (0: the layer keeps the factor, 1: it has lost it; "
-        "95 % interval over objects, open where the reader hardly tells the images from samples that know nothing); in "
-        "brackets the linear regressor's error.",
-        "",
-        "| pairs by | layer | " + " | ".join(map(_label, factors)) + " |",
-        "|---" * (2 + len(factors)) + "|",
-    ]
+    lines = ["| pairs by | layer | " + " | ".join(map(_label, factors)) + " |", "|---" * (2 + len(factors)) + "|"]
     for name, all_ in found.items():
         for layer in reversed(dict.fromkeys(one.kept.layer for one in all_)):
-            cells = [_cell(_one(all_, layer, factor)) for factor in factors]
+            cells = [cell(_one(all_, layer, factor)) for factor in factors]
             lines.append(f"| {name} | {layer} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return lines
 
 
-def _cell(one: Compared) -> str:
-    kept = one.kept
-    error = "" if one.error is None else f" [{one.error:.2f}]"
-    return f"{kept.lost:.2f} ({_interval(kept)}){error}"
-
-
-def _interval(kept: Kept) -> str:
-    return "open" if math.isnan(kept.low) else f"{kept.low:.2f} to {kept.high:.2f}"
+def _said(share: Share) -> str:
+    return f"{share.value:.2f} ({'open' if share.is_open else f'{share.low:.2f} to {share.high:.2f}'})"
 
 
 def judge(found: Mapping[str, Sequence[Compared]]) -> list[Verdict]:
-    """What the paper says of its pictures, and whether the two ways of asking agree."""
+    """What the paper says of its pictures, and whether the two ways of asking agree. Held, or not, where it is so
+    against samples given nothing as well as against those of other objects' images."""
     augmented, by_class = found[AUGMENTATION], found[CLASS]
     layers = list(dict.fromkeys(one.kept.layer for one in augmented))
     trunk, last = layers[0], layers[-1]
-    hue = [_one(augmented, layer, "spot_hue_cos_sin").kept for layer in (trunk, last)]
-    category = {
-        name: [_one(all_, layer, CATEGORY).kept for layer in (trunk, last)]
-        for name, all_ in ((AUGMENTATION, augmented), (CLASS, by_class))
-    }
-    (low, high), (class_low, class_high) = (_change(*category[name]) for name in (AUGMENTATION, CLASS))
-    together, count = agreement(found), len(_pairs(found))
-    ends = between(together, count)
+
+    def change(all_: Sequence[Compared], factor: str, reference: str) -> Tensor:
+        """What is lost from the trunk to the head's end, in every draw of objects."""
+        start, end = (getattr(_one(all_, layer, factor).kept, reference).draws for layer in (trunk, last))
+        return end - start
+
+    def said(all_: Sequence[Compared], factor: str) -> str:
+        return ", ".join(f"{layer} {_said(_one(all_, layer, factor).kept.lost)}" for layer in (trunk, last))
+
+    hue, categories, agree = [], [], []
+    for reference in _REFERENCES:
+        hue.append(_sign(change(augmented, "spot_hue_cos_sin", reference)))
+        lost, lost_by_class = (change(all_, CATEGORY, reference) for all_ in (augmented, by_class))
+        categories.append(all_of([_sign(lost), _sign(lost - lost_by_class)]))
+        agree.append(agreement_ends(found, reference))
+    low, high = agree[0]
     return [
         Verdict(
             "with pairs by augmentation, the end of the head has lost the spot's hue more than the trunk",
-            is_positive(*_change(*hue)),
-            f"spot hue: {_said(trunk, hue[0])}, {_said(last, hue[1])}",
+            _both(hue),
+            f"spot hue: {said(augmented, 'spot_hue_cos_sin')}",
         ),
         Verdict(
             "from the trunk to the head's end the category is lost with pairs by augmentation, less so with pairs by "
             "class",
-            all_of([is_positive(low, high), is_positive(low - class_high, high - class_low)]),
-            "; ".join(f"{name}: {_said(trunk, start)}, {_said(last, end)}" for name, (start, end) in category.items()),
+            _both(categories),
+            "; ".join(f"{name}: {said(found[name], CATEGORY)}" for name in (AUGMENTATION, CLASS)),
         ),
         Verdict(
             "samples and linear regressors say the same of layers and latents",
-            is_positive(ends[0] - _AGREE, ends[1] - _AGREE),
-            f"rank correlation {together:+.2f} ({ends[0]:+.2f} to {ends[1]:+.2f}) over {count} pairs of layer and "
-            f"latent; within one latent {agreement_within(found):+.2f} on average",
+            _both([is_positive(least - _AGREE, most - _AGREE) for least, most in agree]),
+            f"rank correlation {agreement(found):+.2f} ({low:+.2f} to {high:+.2f} over objects) over "
+            f"{len(_paired(found))} pairs of layer and latent; within one latent {agreement_within(found):+.2f} on "
+            "average",
         ),
     ]
 
 
-def _said(layer: str, kept: Kept) -> str:
-    return f"{layer} {kept.lost:.2f} ({_interval(kept)})"
+def _sign(drawn: Tensor) -> bool | None:
+    """What the draws of a difference say of it."""
+    low, high = ends(drawn[:, None])
+    return is_positive(float(low), float(high))
 
 
-def _change(start: Kept, end: Kept) -> tuple[float, float]:
-    """What is lost between two layers, at least and at most; wider than its own interval, as both ends' add up."""
-    return end.low - start.high, end.high - start.low
+def _both(answers: Sequence[bool | None]) -> bool | None:
+    return answers[0] if len(set(answers)) == 1 else None
 
 
 def _one(all_: Sequence[Compared], layer: str, factor: str) -> Compared:

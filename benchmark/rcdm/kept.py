@@ -8,16 +8,24 @@ conditioning image was rendered with,
 
 0: as true to the image as the image's own reading; 1: as far from it as samples that know nothing. Subtracting the
 image's own error takes out what the reader does not see. For the category E is the share that is read as another one.
-Intervals are by bootstrap over objects, all layers, factors and terms on the same draws; where too many draws leave the
-number undefined there is none, as those that are left would not be representative.
+
+Samples given a layer may be less varied than samples given nothing, whatever the image is, and then seem to keep what
+they do not know. Two controls tell: the same number of samples of another object's image, taken for the image's own
+(1, were they as varied as those given nothing); and the number with these in the place of samples given nothing, which
+is 1 for all samples that do not depend on their image.
+
+Intervals are by bootstrap over objects, everything on the same draws; where too many draws leave a number undefined
+there is none, as those that are left would not be representative.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,17 +39,35 @@ CATEGORY = "category"
 
 
 @dataclass(frozen=True)
+class Share:
+    """A share that is lost. low, high: its 95 % interval over objects; NaN: open. draws: float64 (B,), its value in
+    every draw of objects, the same draws for all that was measured together."""
+
+    value: float
+    low: float
+    high: float
+    draws: Tensor = field(repr=False, compare=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the reader hardly tells the images from samples that know nothing: the value then says little."""
+        return math.isnan(self.low)
+
+
+@dataclass(frozen=True)
 class Kept:
-    """One factor (of FACTORS, or CATEGORY) and layer. lost: see above; low, high: its 95 % interval, or NaN. given,
-    nothing, image: the three E, of columns over their variance among the images (the category: shares)."""
+    """One factor (of FACTORS, or CATEGORY) and layer. lost: see above; control, lost_of_others: the two controls.
+    given, nothing, others, image: mean squared distances, of columns over their variance among the images (the
+    category: shares); others: of samples of another object's image."""
 
     layer: str
     factor: str
-    lost: float
-    low: float
-    high: float
+    lost: Share
+    control: Share
+    lost_of_others: Share
     given: float
     nothing: float
+    others: float
     image: float
 
 
@@ -60,28 +86,38 @@ def measure(
     truth = factor_columns(table)
     variance = truth.var(dim=0, correction=0)
     objects = object_sums(table.object_ids, truth)
+    partner = partners(table)
 
-    def errors(images: Tensor) -> Tensor:
-        """Mean over the K images of each, (N, factors + 1)."""
-        flat, k = images.flatten(0, 1), images.shape[1]
-        reading = read(flat)
-        apart = (reading.columns.unflatten(0, (-1, k)) - truth[:, None]).square().mean(dim=1) / variance
-        names = [name for name in table.categories for _ in range(k)]
-        wrong = torch.tensor([float(a != b) for a, b in zip(reading.categories, names, strict=True)]).double()
-        columns = [apart[:, place].mean(dim=1) for place in factor_slices().values()]
-        return torch.stack([*columns, wrong.unflatten(0, (-1, k)).mean(dim=1)], dim=1)
+    def errors(images: Tensor, orders: Sequence[Tensor]) -> list[Tensor]:
+        """Mean over the K images of each, (N, factors + 1), for every order in which images are given to the rows."""
+        k = images.shape[1]
+        reading = read(images.flatten(0, 1))
+        columns = reading.columns.unflatten(0, (-1, k))
+        names = np.array(reading.categories).reshape(-1, k)
+        found = []
+        for order in orders:
+            apart = (columns[order] - truth[:, None]).square().mean(dim=1) / variance
+            wrong = torch.from_numpy((names[order.numpy()] != np.array(table.categories)[:, None]).mean(axis=1))
+            factors = [apart[:, place].mean(dim=1) for place in factor_slices().values()]
+            found.append(torch.stack([*factors, wrong], dim=1))
+        return found
 
-    image, nothing = errors(table.images[:, None]), errors(unconditional)
+    own = torch.arange(len(truth))
+    (image,), (nothing,) = errors(table.images[:, None], [own]), errors(unconditional, [own])
     rows = []
     for layer, drawn in samples.items():
-        given = errors(drawn)
-        parts = [per_object(objects.object_of, part) for part in (given, nothing, image)]
-        low, high = _ends(_redrawn(parts))
-        whole = [part.sum(dim=0, keepdim=True) for part in parts]
-        lost = _lost(*whole)[0]
+        given, others = errors(drawn, [own, partner])
+        sums = {
+            name: per_object(objects.object_of, part)
+            for name, part in (("given", given), ("nothing", nothing), ("others", others), ("image", image))
+        }
+        shares = [
+            _shares(*(sums[name] for name in (*pair, "image")))
+            for pair in (("given", "nothing"), ("others", "nothing"), ("given", "others"))
+        ]
         for place, factor in enumerate((*factor_slices(), CATEGORY)):
-            three = (float(part[:, place].mean()) for part in (given, nothing, image))
-            rows.append(Kept(layer, factor, float(lost[place]), float(low[place]), float(high[place]), *three))
+            means = (float(part[:, place].mean()) for part in (given, nothing, others, image))
+            rows.append(Kept(layer, factor, *(share[place] for share in shares), *means))
     return rows
 
 
@@ -91,28 +127,32 @@ def check_measurable(table: ImageTable) -> None:
         raise UserError("samples are judged on images of several objects in which every factor varies; take more")
 
 
-def shuffled(drawn: Tensor, table: ImageTable) -> Tensor:
-    """The control: each image of ``table`` gets the samples of another one, of another object where that can be."""
-    order = torch.tensor(sorted(range(len(drawn)), key=lambda row: table.object_ids[row]))
+def partners(table: ImageTable) -> Tensor:
+    """int64 (N,): for each image of ``table`` another one, each once, of another object where that can be."""
+    order = torch.tensor(sorted(range(len(table)), key=lambda row: table.object_ids[row]))
     most = max(Counter(table.object_ids).values())
     partner = torch.empty_like(order)
     partner[order] = order.roll(min(most, len(order) // 2))
-    return drawn[partner]
+    return partner
 
 
-def _ends(redrawn: Tensor) -> tuple[Tensor, Tensor]:
-    """2.5 and 97.5 % of every column; NaN where more than 2.5 % of it are."""
+def ends(redrawn: Tensor) -> tuple[Tensor, Tensor]:
+    """2.5 and 97.5 % over the first dimension; NaN where more than 2.5 % of it are."""
     low, high = redrawn.nanquantile(torch.tensor(TAILS, dtype=redrawn.dtype), dim=0)
     undefined = redrawn.isnan().double().mean(dim=0) > TAILS[0]
     return low.masked_fill(undefined, torch.nan), high.masked_fill(undefined, torch.nan)
 
 
-def _redrawn(parts: Sequence[Tensor]) -> Tensor:
-    """lost of every draw of objects, (draws, factors); parts: sums over objects, (M, factors) each."""
-    return torch.cat([_lost(*(weights @ part for part in parts)) for weights in draws(len(parts[0]))])
+def _shares(given: Tensor, nothing: Tensor, image: Tensor) -> list[Share]:
+    """A share for every factor; sums over objects, (M, factors) each."""
+    parts = (given, nothing, image)
+    whole = _lost(*(part.sum(dim=0) for part in parts))
+    redrawn = torch.cat([_lost(*(weights @ part for part in parts)) for weights in draws(len(given))])
+    numbers = zip(whole.tolist(), *(end.tolist() for end in ends(redrawn)), redrawn.unbind(dim=1), strict=True)
+    return [Share(*four) for four in numbers]
 
 
 def _lost(given: Tensor, nothing: Tensor, image: Tensor) -> Tensor:
-    """NaN where samples given nothing are no further away than the image itself: the reader does not see the factor."""
+    """NaN where samples that know nothing are no further away than the image itself: the reader does not see it."""
     room = nothing - image
     return torch.where(room > 0, (given - image) / room, torch.nan)

@@ -40,7 +40,7 @@ def test_end_to_end_and_again(tmp_path):
     assert {(row["pairs"], row["layer"]) for row in rows} == {(p, x) for p in ("augmentation", "class") for x in LAYERS}
     assert {row["factor"] for row in rows} == {*FACTORS, "category"}
     said = "\n".join(lines)
-    assert "Kernel distance" in said and "With the samples of another object's image" in said
+    assert "Kernel distance" in said and "the same number of samples of another object's image" in said
     assert said.count("* **") == 3
     jobs = json.loads((tmp_path / "steps.json").read_text())["jobs"]
     before = (tmp_path / "figure7-kept.csv").read_bytes()

@@ -10,7 +10,7 @@ from benchmark.data.table import ImageTable
 from benchmark.errors import UserError
 from benchmark.objectives.latents import factor_columns
 from benchmark.probes.targets import FACTORS
-from benchmark.rcdm.kept import CATEGORY, Kept, _ends, measure, shuffled
+from benchmark.rcdm.kept import CATEGORY, Kept, ends, measure, partners
 from benchmark.rcdm.reader import Reading
 
 COUNT, SAMPLES = 60, 8
@@ -68,9 +68,11 @@ def test_from_the_image_itself_to_samples_that_know_nothing(noise):
     slack = 0.05 + 0.15 * noise
     for layer, expected in (("all", 0.0), ("half", 0.5), ("none", 1.0)):
         for factor, row in by_name(rows, layer).items():
-            assert row.lost == pytest.approx(expected, abs=slack + 0.15 * expected), (layer, factor)
-            assert row.low <= row.lost <= row.high
-    assert by_name(rows, "half")["rotation"].high < by_name(rows, "none")["rotation"].high
+            for share in (row.lost, row.lost_of_others):
+                assert share.value == pytest.approx(expected, abs=slack + 0.15 * expected), (layer, factor)
+                assert share.low <= share.value <= share.high
+            assert row.control.low < 1.1 and row.control.high > 0.9, (layer, factor)
+    assert by_name(rows, "half")["rotation"].lost.high < by_name(rows, "none")["rotation"].lost.high
 
 
 def test_one_factor_can_be_lost_and_another_kept():
@@ -80,28 +82,44 @@ def test_one_factor_can_be_lost_and_another_kept():
     alike = torch.arange(COUNT)[:, None] % 3 + 3 * torch.randint(COUNT // 3, (COUNT, SAMPLES), generator=rng)
     anything = torch.randint(COUNT, (COUNT, 8 * SAMPLES), generator=rng)
     rows = by_name(measure(reader(known), known, {"trunk": showing(alike)}, showing(anything)), "trunk")
-    assert rows[CATEGORY].lost == 0.0
-    assert all(rows[factor].lost > 0.7 for factor in FACTORS)
+    assert rows[CATEGORY].lost.value == 0.0
+    assert all(rows[factor].lost.value > 0.7 for factor in FACTORS)
 
 
 def test_samples_of_another_image_know_nothing():
-    """The control: shuffled, samples that are the image are as far from it as any."""
+    """Everything is lost when the conditioning is shuffled: then samples that are the image are as far as any."""
     known = table()
     same = torch.arange(COUNT)[:, None].expand(-1, SAMPLES)
-    others = shuffled(same, known)
-    assert sorted(others[:, 0].tolist()) == list(range(COUNT))
+    partner = partners(known)
+    assert sorted(partner.tolist()) == list(range(COUNT))
     names = known.object_ids
-    assert all(names[k] != names[int(other)] for k, other in enumerate(others[:, 0]))
+    assert all(names[k] != names[int(other)] for k, other in enumerate(partner))
     anything = torch.randint(COUNT, (COUNT, 8 * SAMPLES), generator=torch.Generator().manual_seed(0))
-    rows = measure(reader(known), known, {"trunk": shuffled(showing(same), known)}, showing(anything))
-    for row in rows:
-        assert 0.6 < row.lost < 1.4, row
+    samples = {"own": showing(same), "shuffled": showing(same)[partner]}
+    rows = measure(reader(known), known, samples, showing(anything))
+    for factor, row in by_name(rows, "shuffled").items():
+        assert 0.6 < row.lost.value < 1.4, row
+        assert row.lost.value == by_name(rows, "own")[factor].control.value
+
+
+def test_samples_that_are_alike_whatever_the_image_keep_nothing():
+    """Less varied than samples given nothing, they are nearer to every image: the controls tell."""
+    known = table()
+    columns = factor_columns(known)
+    middle = int((columns - columns.mean(dim=0)).square().div(columns.var(dim=0)).sum(dim=1).argmin())
+    anything = torch.randint(COUNT, (COUNT, 8 * SAMPLES), generator=torch.Generator().manual_seed(0))
+    alike = showing(torch.full((COUNT, SAMPLES), middle))
+    rows = by_name(measure(reader(known), known, {"trunk": alike}, showing(anything)), "trunk")
+    for factor in FACTORS:
+        assert rows[factor].lost.value < 0.95
+        assert rows[factor].control.value == pytest.approx(rows[factor].lost.value)
+        assert rows[factor].lost_of_others.value == pytest.approx(1.0)
 
 
 def test_too_many_undefined_draws_leave_no_interval():
     redrawn = torch.linspace(0, 1, 1001).double()[:, None].repeat(1, 2)
     redrawn[:20, 0], redrawn[:30, 1] = torch.nan, torch.nan
-    low, high = _ends(redrawn)
+    low, high = ends(redrawn)
     assert 0.02 < low[0] < 0.05 and high[0] == pytest.approx(0.975, abs=0.002)
     assert low[1].isnan() and high[1].isnan()
 
