@@ -136,17 +136,18 @@ def sample(
     """
     from benchmark.figures.samples import plot_samples
     from benchmark.rcdm.conditioning import conditioning_images
-    from benchmark.rcdm.sample import FOLDER, STEPS
+    from benchmark.rcdm.sample import FOLDER, STEPS, ready_models
     from benchmark.rcdm.sample import sample as draw_samples
 
     named = tuple(name for name in layers.split(",") if name)
     if not named:
         raise UserError("--layers: name layers, separated by commas, or say all", exit_code=2)
+    steps = STEPS if steps is None else steps
+    ready_models(run, options["folders"], named, steps)  # before a large split is decoded
+    shown = conditioning_images(data, split, images)
     out = out or run / FOLDER
     _check_writable(out)
-    drawn = draw_samples(
-        run, named, conditioning_images(data, split, images), steps=STEPS if steps is None else steps, **options
-    )
+    drawn = draw_samples(run, named, shown, steps=steps, **options)
     drawn.save(out / "samples.npz")
     picture = plot_samples(drawn, out / "samples.png")
     click.echo(f"{picture}\n{out / 'samples.npz'}")

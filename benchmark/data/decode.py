@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from benchmark.data.tars import Member
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_line
 
 # Endings of image files -> PIL's decoder (the only one PIL is allowed to use).
 IMAGE_FORMATS = {
@@ -186,8 +186,3 @@ def image_bytes(record: Record) -> bytes:
 def undecodable(record: Record, error: Exception) -> UserError:
     """What is said of an image that cannot be decoded."""
     return UserError(f"{record.where}: image cannot be decoded ({first_line(error)})")
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error) or type(error).__name__).splitlines()[0]

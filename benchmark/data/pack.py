@@ -26,11 +26,11 @@ from benchmark.data.card import card
 from benchmark.data.corruptions import ALL, SEVERITIES, SMALLEST, check_library
 from benchmark.data.dataset import Dataset, common_size
 from benchmark.data.datasets import open_dataset
-from benchmark.data.decode import Record, cores, first_line
+from benchmark.data.decode import Record, cores
 from benchmark.data.selection import Choice, Chosen, choose, judging_split
 from benchmark.data.shard_writer import Treatment, is_entry, write_shard
 from benchmark.data.shards import PACKED, Gr3dShards
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_line
 from benchmark.files import write_atomically
 from benchmark.probes.progress import Progress
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmark.data import tars
 from benchmark.data.dataset import Dataset
-from benchmark.data.decode import IMAGE_FORMATS, LARGEST_SIDE, Record, first_line
-from benchmark.errors import UserError
+from benchmark.data.decode import IMAGE_FORMATS, LARGEST_SIDE, Record
+from benchmark.errors import UserError, first_line
 
 # Table 2 of the paper, in the dataset contract's order.
 LATENT_NAMES = ("yaw", "pitch", "roll", "floor_hue", "spot_theta", "spot_phi", "spot_hue")

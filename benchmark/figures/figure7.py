@@ -12,8 +12,10 @@ OUT/steps.json           wall time of every step, over all the times it was resu
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -21,7 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data.table import ImageTable, PlainTable, count_images, load_table
+from benchmark.data.selection import judging_split
+from benchmark.data.table import ImageTable, PlainTable, count_images, load_table, splits
 from benchmark.errors import UserError
 from benchmark.figures.clock import Clock
 from benchmark.figures.jobs import Job, gr3d_job, launcher, run_jobs, trainings_at_once
@@ -35,7 +38,7 @@ from benchmark.probes.results import Results
 from benchmark.probes.subjects import trained
 from benchmark.rcdm.conditioning import spread
 from benchmark.rcdm.kept import Kept, check_measurable, measure
-from benchmark.rcdm.quality import kernel_distance
+from benchmark.rcdm.quality import kernel_distance, trunk_features
 from benchmark.rcdm.reader import Reader, load_reader
 from benchmark.rcdm.sample import Samples, load_samples, sample
 from benchmark.rcdm.trainer import as_seen
@@ -46,6 +49,8 @@ from benchmark.training.run import CHECKPOINT
 AUGMENTATION, CLASS, READER = "augmentation", "class", "reader"
 LAYERS = ("trunk", "head1", "head2", "head3")  # the paper's rows, from below
 MODEL = "figure7"  # folder of the diffusion model of all of them
+
+_HELD = 4096  # real images, about, that samples' quality is judged by at most
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,10 @@ def figure7(
     clock = Clock(out / "steps.json")
     with clock.step("data"):
         prepare(_dataset(scale, data, objects), out / "data", render)
-        table = load_table(out / "data", "val")
-    count = min(scale.judged if table.has_latents else scale.shown, len(table))
+        split = judging_split(splits(out / "data"))
+        table = load_table(out / "data", split)
+    # The others are what samples' quality is judged by.
+    count = max(min(scale.judged, len(table) // 2), min(scale.shown, len(table)))
     rows = spread(table, count)
     if table.has_latents:
         check_measurable(_part(table, rows))
@@ -140,7 +147,11 @@ def figure7(
     lines = [f"# Figure 7: what samples given a layer keep ({scale_words(scale, data, objects)})", ""]
     if not table.has_latents:
         written = plot_side_by_side(drawn, shown, LAYERS, out / "figure7", [{"layer": layer} for layer in LAYERS])
-        lines += ["The images have no latents: there are pictures, and nothing is measured."]
+        with clock.step("measure"):
+            network = trained(out / "runs" / AUGMENTATION).open().to(resolve_device(device)).eval()
+            seen = partial(trunk_features, network, drawn_at=scale.rcdm["side"], side=table.images.shape[2])
+            quality = _quality(seen, f"the trunk of {AUGMENTATION}", table, rows, drawn)
+        lines += ["The images have no latents: what samples keep of them is not measured.", "", quality]
     else:
         with clock.step("regress"):
             regression = _regression(out, device)
@@ -148,10 +159,11 @@ def figure7(
             reader = load_reader(out / "runs" / READER, resolve_device(device))
             table = replace(table, images=_scaled(table.images, scale.rcdm["side"]))  # as the samples are
             part = _part(table, rows)
-            found = _compared(reader, part, drawn, regression)
+            found = _compared(reader, part, drawn, regression, split)
         written = plot_side_by_side(drawn, shown, LAYERS, out / "figure7", kept_rows(found))
         plot_kept(found, out / "figure7-kept")
-        lines += [table_of(found), "", _quality(reader, table, rows, drawn), ""]
+        quality = _quality(lambda images: reader.read(images).features, "the reader's trunk", table, rows, drawn)
+        lines += [table_of(found), "", quality, ""]
         lines += [verdict.line() for verdict in judge(found)]
     write_atomically(out / "figure7.md", ("\n".join(lines) + "\n").encode())
     seconds = sum(clock.seconds.values())
@@ -211,7 +223,8 @@ def _samples(out: Path, name: str, images: Tensor, scale: Scale, device: str) ->
     model = hashlib.sha256((run / "rcdm" / MODEL / CHECKPOINT).read_bytes())
     model.update(images.numpy().tobytes())
     request = f"{model.hexdigest()} {scale.samples} {scale.steps}"
-    if (known := load_samples(path, request)) is not None:
+    known = load_samples(path, request)
+    if known is not None and set(known.of) == {*LAYERS, None}:
         return known
     how = {"samples": scale.samples, "steps": scale.steps, "unconditional": True, "device": device}
     drawn = sample(run, LAYERS, images, folders=[run / "rcdm" / MODEL], **how)
@@ -241,14 +254,14 @@ def _regression(out: Path, device: str) -> Results:
 
 
 def _compared(
-    reader: Reader, part: ImageTable, drawn: Mapping[str, Samples], regression: Results
+    reader: Reader, part: ImageTable, drawn: Mapping[str, Samples], regression: Results, split: str
 ) -> dict[str, list[Compared]]:
     """Beside every number of a layer and factor, the error of a linear regressor on new objects."""
     found = {}
     for name, samples in drawn.items():
         given = {layer: samples.of[layer] for layer in LAYERS}
         found[name] = [
-            Compared(kept, _error(regression, name, kept))
+            Compared(kept, _error(regression, name, kept, split))
             for kept in measure(reader.read, part, given, samples.of[None])
         ]
     return found
@@ -261,26 +274,31 @@ def _scaled(images: Tensor, side: int) -> Tensor:
     return torch.cat([((as_seen(x, side) + 1) * 127.5).round().to(torch.uint8) for x in images.split(256)])
 
 
-def _error(regression: Results, network: str, kept: Kept) -> float | None:
+def _error(regression: Results, network: str, kept: Kept, split: str) -> float | None:
     """Of the linear regressor; None for the category, which is no latent."""
     if kept.factor not in regression.info["targets"]:
         return None
-    return regression.row(network, kept.layer, kept.factor, "val").nmse
+    return regression.row(network, kept.layer, kept.factor, split).nmse
 
 
-def _quality(reader: Reader, table: ImageTable, rows: Tensor, drawn: Mapping[str, Samples]) -> str:
-    """How far samples are from held-out renders as the reader sees them."""
+def _quality(
+    features: Callable[[Tensor], Tensor], whose: str, table: ImageTable, rows: Tensor, drawn: Mapping[str, Samples]
+) -> str:
+    """How far samples are from held-out images in ``features``."""
     held = np.setdiff1d(np.arange(len(table)), rows.numpy())
-    real = reader.read(table.images[torch.from_numpy(held)]).features
-    own = reader.read(table.images[rows]).features
-    found = [f"other renders {kernel_distance(real, own):.3f}"]
+    real = features(table.images[torch.from_numpy(held[:: max(1, len(held) // _HELD)])])
+    found = [f"other real images {_distance(real, features(table.images[rows]))}"]
     for name, samples in drawn.items():
         for layer in (None, *LAYERS):
             # Column by column: samples of one image are alike, and the estimate wants independent ones.
-            columns = samples.of[layer].unbind(dim=1)
-            distance = mean(kernel_distance(real, reader.read(images).features) for images in columns)
-            found.append(f"{name}, given {layer or 'nothing'} {distance:.3f}")
+            columns = [features(images) for images in samples.of[layer].unbind(dim=1)]
+            found.append(f"{name}, given {layer or 'nothing'} {_distance(real, *columns)}")
     return (
-        "Kernel distance (KID, torchmetrics) to held-out renders in the features of the reader's trunk, our own "
-        f"network's, so that it compares within this run alone: {'; '.join(found)}."
+        f"Kernel distance (KID, torchmetrics) to held-out images in the features of {whose}, our own network's, so "
+        f"that it compares within this run alone: {'; '.join(found)}."
     )
+
+
+def _distance(real: Tensor, *columns: Tensor) -> str:
+    distance = mean(kernel_distance(real, features) for features in columns)
+    return "too few images" if math.isnan(distance) else f"{distance:.3f}"

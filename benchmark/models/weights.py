@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_line
 
 # Where checkpoints keep the weights, the ones to take first. An average of the weights is what their authors evaluate.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher", "network", "student")
@@ -42,7 +42,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         state = safetensors.torch.load_file(path) if _is_safetensors(path) else _unwrapped(_torch_load(path))
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path}: damaged or cut off ({_first_line(error)}); copy or download it again") from error
+        raise UserError(f"{path}: damaged or cut off ({first_line(error)}); copy or download it again") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not state:
@@ -149,7 +149,7 @@ def _torch_load(path: Path) -> object:
                 f"{path}: holds pickled code, which is not run; where you trust it, save what it holds with "
                 "torch.save(model.state_dict()) or as safetensors"
             ) from error
-        raise UserError(f"{path}: damaged, or not a file of weights ({_first_line(error)})") from error
+        raise UserError(f"{path}: damaged, or not a file of weights ({first_line(error)})") from error
 
 
 def _is_pickle(path: Path) -> bool:
@@ -171,7 +171,3 @@ def _unwrapped(stored: object) -> dict[str, Tensor]:
 
 def _shape(value: Tensor | None) -> str:
     return "absent" if value is None else " x ".join(map(str, value.shape)) or "a scalar"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -62,9 +62,9 @@ def load_reader(run: Path, device: torch.device) -> Reader:
     state = load_checkpoint(run).objective
     try:
         classes = list(map(str, state["_extra_state"]["classes"]))
-        objective = Latents(network.dim, torch.zeros(2, len(state["mean"]), dtype=torch.float64), classes)
         if len(state["mean"]) != (columns := max(place.stop for place in factor_slices().values())):
             raise ValueError(f"reads {len(state['mean'])} columns, not {columns}")
+        objective = Latents(network.dim, torch.zeros(2, columns, dtype=torch.float64), classes)
         side = int(read_config(run)["data"]["spec"]["resolution"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{run}: its checkpoint is damaged, or its images have no side ({error})") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from benchmark.errors import UserError
 from benchmark.files import replacement
-from benchmark.models import Network
 from benchmark.probes.features import weights_hash
 from benchmark.probes.progress import Progress
 from benchmark.probes.subjects import trained
@@ -23,7 +22,7 @@ from benchmark.rcdm.train import COMMAND, read_config, read_features
 from benchmark.rcdm.trainer import average, load_average
 from benchmark.training.device import resolve_device, resolve_precision, use_own_cores
 from benchmark.training.memory import keep_freed_memory
-from benchmark.training.run import is_finished, load_checkpoint, load_weights
+from benchmark.training.run import CHECKPOINT, CONFIG, is_finished, load_checkpoint, load_weights
 
 FOLDER = "rcdm"  # in a run of gr3d train: where its diffusion models are, one folder each
 STEPS = 50  # of DDIM (Song et al., 2021)
@@ -74,26 +73,35 @@ def find_models(run: Path, folders: Sequence[Path], layers: Sequence[str]) -> di
     return found
 
 
-def load_model(folder: Path, network: Network, device: torch.device) -> Model:
-    """UserError for a folder that is no model, one that is not trained to its end, and one that looks into another
-    network than ``network``."""
-    known = read_config(folder)
-    if known["network"]["weights"] != weights_hash(network):
-        raise UserError(
-            f"{folder}: was trained to look into another network; train one for this: {COMMAND}, another --out"
-        )
-    if not is_finished(folder):
-        raise UserError(f"{folder}: is not trained to its end; {COMMAND} with --resume goes on")
-    config, checkpoint = known["run"], load_checkpoint(folder, COMMAND)
-    try:
-        widths = {layer: len(checkpoint.network[f"readers.{place}.mean"]) for place, layer in enumerate(config.layers)}
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{folder}: its checkpoint is damaged ({error})") from error
-    denoiser = Denoiser(config, widths)
+def ready_models(run: Path, folders: Sequence[Path], layers: Sequence[str], steps: int) -> dict[str, Path]:
+    """As find_models, and all that can be refused before an image is read or drawn: UserError for steps that do not
+    divide the model's own, for a model that is not trained to its end, and for one that looks into another network."""
+    if steps < 1 or TIMES % steps:
+        raise UserError(f"--steps {steps}: choose a divisor of {TIMES}, as 25, {STEPS} or 100", exit_code=2)
+    found = find_models(run, folders, layers)
+    weights = weights_hash(trained(run).open())
+    for folder in dict.fromkeys(found.values()):
+        if read_config(folder)["network"]["weights"] != weights:
+            raise UserError(
+                f"{folder}: was trained to look into another network; train one for this: {COMMAND}, another --out"
+            )
+        if not is_finished(folder):
+            raise UserError(f"{folder}: is not trained to its end; {COMMAND} with --resume goes on")
+    return found
+
+
+def load_model(folder: Path, widths: Mapping[str, int], device: torch.device) -> Model:
+    """widths: of the network's layers. UserError for a checkpoint that is damaged, or of layers of other widths."""
+    config, checkpoint = read_config(folder)["run"], load_checkpoint(folder, COMMAND)
+    if unknown := [layer for layer in config.layers if layer not in widths]:
+        raise UserError(f"{folder / CONFIG}: is of layer {unknown[0]}, which the network has not")
+    denoiser = Denoiser(config, {layer: widths[layer] for layer in config.layers})
     load_weights(denoiser, checkpoint.network, folder)
     ema = average(denoiser, config.ema)
     load_average(ema, checkpoint.teacher, folder)
     ema.copy_to(denoiser.parameters())
+    if not all(values.isfinite().all() for values in denoiser.state_dict().values()):
+        raise UserError(f"{folder / CHECKPOINT}: holds weights that are not finite")
     return Model(denoiser.to(device).eval(), config, folder, device)
 
 
@@ -166,7 +174,9 @@ def load_samples(path: Path, request: str) -> Samples | None:
                 return None
             tensors = {name: torch.from_numpy(stored[name]) for name in stored.files if name != "request"}
             images = tensors.pop("images")
-    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError):
+        return None  # zipfile has a RuntimeError for what is encrypted or packed in ways that it does not know
+    except zipfile.BadZipFile:
         return None
     return Samples(images, {None if name == _NOTHING else name: drawn for name, drawn in tensors.items()})
 
@@ -186,30 +196,29 @@ def sample(
     """Samples given what each of ``layers`` of the network of RUN makes of ``images``, uint8 (N, 3, H, W).
 
     folders: see find_models. unconditional: whether samples given nothing are drawn, too, from the first model.
-    UserError as find_models and load_model, for images smaller than what a model makes, and for steps that do not
-    divide the model's own: DDIM's would then not meet the times that it asks the model about.
+    UserError as ready_models and load_model, and for images smaller than what a model makes.
     """
-    if steps < 1 or TIMES % steps:
-        raise UserError(f"--steps {steps}: choose a divisor of {TIMES}, as 25, {STEPS} or 100", exit_code=2)
+    found = ready_models(run, folders, layers, steps)
     place = resolve_device(device)
     use_own_cores()
     if place.type == "cpu":
         keep_freed_memory()
-    network = trained(run).open()
-    found = find_models(run, folders, layers)
-    for folder in dict.fromkeys(found.values()):
-        if (side := read_config(folder)["run"].side) > min(images.shape[2:]):
+    configs = {folder: read_config(folder)["run"] for folder in found.values()}
+    for folder, config in configs.items():
+        if config.side > min(images.shape[2:]):
             raise UserError(
-                f"--images: {images.shape[2]} x {images.shape[3]}, smaller than the {side} pixels that the model in "
-                f"{folder} makes",
+                f"--images: {images.shape[2]} x {images.shape[3]}, smaller than the {config.side} pixels that the "
+                f"model in {folder} makes",
                 exit_code=2,
             )
-    features = read_features(network, images, tuple(found), run.name, place)
-    network.cpu()
+    network = trained(run).open()
+    told = {layer for config in configs.values() for layer in config.layers}
+    features = read_features(network, images, tuple(x for x in network.layers if x in told), run.name, place)
+    del network
+    widths = {layer: values.shape[1] for layer, values in features.items()}
     of: dict[str | None, Tensor] = {}
-    for folder in dict.fromkeys(found.values()):
-        model = load_model(folder, network, place)
-        for layer in (layer for layer in found if found[layer] == folder):
+    for model in [load_model(folder, widths, place) for folder in configs]:  # all are read before one has drawn
+        for layer in (layer for layer in found if found[layer] == model.folder):
             of[layer] = draw(model, layer, features[layer], samples, steps, seed)
         if unconditional and None not in of:
             of[None] = draw(model, None, next(iter(features.values())), samples, steps, seed)

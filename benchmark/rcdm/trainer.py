@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmark import distributed
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_line
 from benchmark.rcdm.config import DiffusionConfig
 from benchmark.rcdm.model import Denoiser, Diffusion
 from benchmark.training.optimizers import load_optimizer, make_optimizer
@@ -117,16 +117,17 @@ def average(denoiser: Denoiser, momentum: float):
 
 
 def load_average(ema, state: dict | None, out: Path) -> None:
-    """UserError for one of other weights."""
-    now = [tensor.shape for tensor in ema.shadow_params]
+    """UserError for one of other weights. How fast it moves is the run's to say, not the file's."""
     try:
-        if not isinstance(state, dict) or [tensor.shape for tensor in state["shadow_params"]] != now:
-            raise ValueError("of another model")
-        if type(state["optimization_step"]) is not int:
+        if not isinstance(state, dict):
+            raise ValueError("none are there")
+        shadow, step = state["shadow_params"], state["optimization_step"]
+        if type(step) is not int or not 0 <= step < 2**53:
             raise ValueError("without its step")
-        device = ema.shadow_params[0].device
-        # How fast it moves is the run's to say, not the file's.
-        ema.load_state_dict(ema.state_dict() | {k: state[k] for k in ("shadow_params", "optimization_step")})
-        ema.to(device)
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise UserError(f"{out / CHECKPOINT}: its averaged weights do not fit ({error})") from error
+        for own, stored in zip(ema.shadow_params, shadow, strict=True):
+            if (stored.shape, stored.dtype) != (own.shape, own.dtype):
+                raise ValueError("of another model")
+            own.copy_(stored)
+    except (TypeError, KeyError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{out / CHECKPOINT}: its averaged weights do not fit ({first_line(error)})") from error
+    ema.optimization_step = step

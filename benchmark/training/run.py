@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_line
 from benchmark.files import replacement, write_atomically
 from benchmark.models import Network, build_network
 from benchmark.training.config import RunConfig, check, from_dict, to_dict
@@ -126,7 +126,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
         with replacement(path) as file:
             torch.save({"format": _FORMAT, **vars(checkpoint)}, file)
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
-        raise UserError(f"{path}: cannot be written ({_first_line(error)}); make room, then add --resume") from error
+        raise UserError(f"{path}: cannot be written ({first_line(error)}); make room, then add --resume") from error
 
 
 def load_checkpoint(run: Path, command: str = "gr3d train") -> Checkpoint:
@@ -139,7 +139,7 @@ def load_checkpoint(run: Path, command: str = "gr3d train") -> Checkpoint:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and the unpickler pass on whatever a torn or foreign file trips
-        raise UserError(f"{advice} ({_first_line(error)})") from error
+        raise UserError(f"{advice} ({first_line(error)})") from error
     if not isinstance(stored, dict) or stored.pop("format", None) != _FORMAT:
         raise UserError(advice)
     stored.pop("rng", None)  # of runs begun before every step had a seed of its own
@@ -175,7 +175,10 @@ def load_weights(module: torch.nn.Module, state: dict, run: Path) -> None:
                 f"{path}: from another architecture than {run / CONFIG} says: '{name}' is "
                 f"{_shape(theirs)} in the checkpoint and {_shape(ours)} in the network"
             )
-    module.load_state_dict(state)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:  # sparse, quantised, or without data
+        raise UserError(f"{path}: its weights cannot be loaded ({first_line(error)})") from error
 
 
 def write_json(path: Path, values: dict) -> None:
@@ -185,7 +188,3 @@ def write_json(path: Path, values: dict) -> None:
 
 def _shape(shape: torch.Size | None) -> str:
     return "absent" if shape is None else " x ".join(map(str, shape)) or "a scalar"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -71,6 +71,7 @@ def test_help_has_an_example(words):
         (["figure", "7", "--data", "a", "--objects", "b"], 2, "--objects: what to render; not with --data"),
         (["rcdm", "train", "nowhere", "--data", "nowhere"], 1, "nowhere"),
         (["rcdm", "sample", "nowhere", "--data", "nowhere", "--layers", ","], 2, "--layers: name layers"),
+        (["rcdm", "sample", "nowhere", "--data", "nowhere"], 1, "nowhere: not a run of gr3d train"),
         (["figure", "1", "--scale", "planet"], 2, "--scale planet"),
         (["figure", "1", "--scale", "paper"], 2, "--data imagenet:PATH"),
         (["figure", "1", "--data", "nowhere"], 1, "nowhere"),
@@ -87,6 +88,7 @@ def test_bad_input_is_one_clear_line(tmp_path, monkeypatch, capfd, arguments, co
     assert says in errors.strip().splitlines()[-1]
     assert "Traceback" not in errors
     assert end.value.code == code
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_process_ends_with_that_line_and_code(tmp_path):

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from benchmark.data.dataset import Photographs, image_files
-from benchmark.data.decode import Record, first_line
-from benchmark.errors import UserError
+from benchmark.data.decode import Record
+from benchmark.errors import UserError, first_line
 
 _LARGEST = 1 << 31  # bytes of a file of scenes
 

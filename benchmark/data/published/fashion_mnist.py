@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.data.dataset import Photographs, array_records
-from benchmark.data.decode import Record, first_line
-from benchmark.errors import UserError
+from benchmark.data.decode import Record
+from benchmark.errors import UserError, first_line
 
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",

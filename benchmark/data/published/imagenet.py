@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 from benchmark.data.dataset import Photographs, class_folders, image_files, is_class_folder
-from benchmark.data.decode import Record, first_line
+from benchmark.data.decode import Record
 from benchmark.data.published.text import read_lines
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_line
 
 _INSIDE = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # Kaggle's archive, unpacked
 _DEVKITS = ("ILSVRC2012_devkit_t12/data", "devkit/data", "ILSVRC2012_devkit_t12", "devkit", ".")

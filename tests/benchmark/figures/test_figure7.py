@@ -44,8 +44,10 @@ def test_end_to_end_and_again(tmp_path):
     assert said.count("* **") == 3
     jobs = json.loads((tmp_path / "steps.json").read_text())["jobs"]
     before = (tmp_path / "figure7-kept.csv").read_bytes()
+    drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / "samples").iterdir()}
     figure7(tmp_path, TINY, None, None, render, "cpu")  # nothing is drawn again, and nothing is different
     assert (tmp_path / "figure7-kept.csv").read_bytes() == before
+    assert len(drawn) == 2 and all(path.stat().st_mtime_ns == time for path, time in drawn.items())
     assert set(jobs) == {"augmentation", "class", "reader", "augmentation, rcdm", "class, rcdm"}
 
 
@@ -53,14 +55,15 @@ def test_end_to_end_and_again(tmp_path):
 @pytest.mark.timeout(900)
 def test_photographs_give_pictures_alone(tmp_path):
     rng = np.random.default_rng(0)
-    for split, count in (("train", 20), ("val", 4)):
+    for split, count in (("train", 20), ("test", 30)):
         for name in ("ant", "bee"):
             folder = tmp_path / "photos" / split / name
             folder.mkdir(parents=True)
             for k in range(count):
                 Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"{k}.png")
     lines = figure7(tmp_path / "out", TINY, str(tmp_path / "photos"), None, render, "cpu")
-    assert "The images have no latents: there are pictures, and nothing is measured." in lines
+    assert "The images have no latents: what samples keep of them is not measured." in lines
+    assert any("in the features of the trunk of augmentation" in line for line in lines)
     Image.open(tmp_path / "out" / "figure7.png").verify()
     assert not (tmp_path / "out" / "runs" / "reader").exists()
 

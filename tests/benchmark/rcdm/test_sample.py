@@ -10,12 +10,13 @@ import torch
 from benchmark.data.table import load_table
 from benchmark.errors import UserError
 from benchmark.rcdm.config import DiffusionConfig
-from benchmark.rcdm.sample import Model, draw, find_models, load_model, load_samples, sample
+from benchmark.rcdm.sample import Model, draw, find_models, load_model, load_samples, ready_models, sample
 from benchmark.rcdm.trainer import DiffusionTrainer, as_seen
 from benchmark.training import TrainConfig, load_run, train
 from benchmark.training.run import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
+WIDTHS = {"stem": 64, "trunk": 512}  # of the network's layers
 
 
 def test_models_are_found_by_layer(network, model):
@@ -35,28 +36,28 @@ def test_another_networks_model_is_refused(tmp_path, photos, model, network):
     config = replace(load_run(network)[1], seed=5)
     train(TrainConfig(run=config, data=photos, out=tmp_path / "other", device="cpu", online_probes=False))
     with pytest.raises(UserError, match="was trained to look into another network"):
-        load_model(model, load_run(tmp_path / "other")[0], CPU)
+        ready_models(tmp_path / "other", [model], ["all"], 50)
 
 
 @pytest.mark.parametrize("damage", ["readers.0.mean", "nothing"])
-def test_a_damaged_model_is_refused(tmp_path, model, network, damage):
+def test_a_damaged_model_is_refused(tmp_path, model, damage):
     for name in ("config.json", "report.json"):
         (tmp_path / name).write_bytes((model / name).read_bytes())
     whole = load_checkpoint(model)
     weights = {name: value for name, value in whole.network.items() if name != damage}
     save_checkpoint(tmp_path, Checkpoint(**{**vars(whole), "network": weights}))
     with pytest.raises(UserError, match=r"damaged|from another architecture"):
-        load_model(tmp_path, load_run(network)[0], CPU)
+        load_model(tmp_path, WIDTHS, CPU)
     (tmp_path / CHECKPOINT).write_bytes(b"no checkpoint")
     with pytest.raises(UserError, match=r"checkpoint\.pt: damaged, or not a checkpoint of gr3d rcdm train"):
-        load_model(tmp_path, load_run(network)[0], CPU)
+        load_model(tmp_path, WIDTHS, CPU)
 
 
 @pytest.mark.parametrize(
     "teacher",
     [None, torch.zeros(3), {"shadow_params": [torch.zeros(2)], "optimization_step": 1}, {"shadow_params": "kept"}],
 )
-def test_damaged_averages_are_refused(tmp_path, model, network, teacher):
+def test_damaged_averages_are_refused(tmp_path, model, teacher):
     for name in ("config.json", "report.json"):
         (tmp_path / name).write_bytes((model / name).read_bytes())
     whole = load_checkpoint(model)
@@ -64,7 +65,7 @@ def test_damaged_averages_are_refused(tmp_path, model, network, teacher):
         teacher = {"shadow_params": whole.teacher["shadow_params"], "optimization_step": "many"}
     save_checkpoint(tmp_path, Checkpoint(**{**vars(whole), "teacher": teacher}))
     with pytest.raises(UserError, match=r"averaged weights do not fit|damaged"):
-        load_model(tmp_path, load_run(network)[0], CPU)
+        load_model(tmp_path, WIDTHS, CPU)
 
 
 def test_a_model_of_none_of_the_networks_layers_is_named(tmp_path, photos, model, network):
@@ -75,11 +76,62 @@ def test_a_model_of_none_of_the_networks_layers_is_named(tmp_path, photos, model
         find_models(network, [tmp_path], ["all"])
 
 
-def test_an_unfinished_model_is_refused(tmp_path, model, network):
-    for name in ("config.json", CHECKPOINT):
+def test_an_unfinished_model_is_refused_before_a_finished_one_draws(tmp_path, model, network, photos):
+    (tmp_path / CHECKPOINT).write_bytes((model / CHECKPOINT).read_bytes())
+    for folder, layer in ((tmp_path, "trunk"), (tmp_path / "whole", "stem")):
+        folder.mkdir(exist_ok=True)
+        config = json.loads((model / "config.json").read_text())
+        config["rcdm"]["layers"] = [layer]
+        (folder / "config.json").write_text(json.dumps(config))
+    (tmp_path / "whole" / "report.json").write_bytes((model / "report.json").read_bytes())
+    with pytest.raises(
+        UserError, match=f"{tmp_path}: is not trained to its end; gr3d rcdm train with --resume goes on"
+    ):
+        ready_models(network, [tmp_path / "whole", tmp_path], ["all"], 50)
+
+
+def hostile(whole: Checkpoint, what: str) -> dict[str, object]:
+    """Entries of a checkpoint that no training wrote."""
+    first, *others = whole.teacher["shadow_params"]
+    averages = {
+        "huge": [first.flatten()[:1].expand(10**13), *others],
+        "meta": [first.to("meta"), *others],
+        "sparse": [first.to_sparse(), *others],
+        "whole numbers": [first.long(), *others],
+        "not finite": [first * torch.nan, *others],
+    }
+    if what in averages:
+        return {"teacher": {**whole.teacher, "shadow_params": averages[what]}}
+    if what == "step":
+        return {"teacher": {**whole.teacher, "optimization_step": 10**400}}
+    name, mean = "readers.0.mean", whole.network["readers.0.mean"]
+    network = {
+        "huge reader": mean[:1].expand(10**13),
+        "sparse weights": mean.to_sparse(),
+        "meta weights": mean.to("meta"),
+    }
+    return {"network": {**whole.network, name: network[what]}}
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["huge", "meta", "sparse", "whole numbers", "not finite", "step", "huge reader", "sparse weights", "meta weights"],
+)
+def test_hostile_checkpoints_are_one_line(tmp_path, model, what):
+    for name in ("config.json", "report.json"):
         (tmp_path / name).write_bytes((model / name).read_bytes())
-    with pytest.raises(UserError, match="is not trained to its end"):
-        load_model(tmp_path, load_run(network)[0], CPU)
+    whole = load_checkpoint(model)
+    save_checkpoint(tmp_path, Checkpoint(**{**vars(whole), **hostile(whole, what)}))
+    with pytest.raises(UserError, match=r"checkpoint\.pt: "):
+        load_model(tmp_path, WIDTHS, CPU)
+
+
+def test_a_model_of_other_widths_is_refused(model):
+    load_model(model, WIDTHS, CPU)
+    with pytest.raises(UserError, match="from another architecture"):
+        load_model(model, {**WIDTHS, "trunk": 7}, CPU)
+    with pytest.raises(UserError, match="is of layer stem, which the network has not"):
+        load_model(model, {"trunk": 512}, CPU)
 
 
 def test_samples_repeat_and_differ_by_column_and_layer(model, network, photos):
@@ -112,7 +164,10 @@ def test_samples_survive_a_file(tmp_path, model, network, photos):
     (tmp_path / "empty.npz").touch()
     np.save(tmp_path / "array.npz", np.zeros(3))
     (tmp_path / "array.npz.npy").rename(tmp_path / "array.npz")
-    for name in ("none", "empty", "array"):
+    packed = bytearray((tmp_path / "deep" / "samples.npz").read_bytes())
+    packed[packed.index(b"PK\1\2") + 10] = 99  # a way of packing that zipfile does not know
+    (tmp_path / "packed.npz").write_bytes(packed)
+    for name in ("none", "empty", "array", "packed"):
         assert load_samples(tmp_path / f"{name}.npz", "asked") is None
 
 

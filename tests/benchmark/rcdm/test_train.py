@@ -55,6 +55,16 @@ def test_a_folder_of_another_model_is_left_alone(model, training, change, said):
     assert (model / "checkpoint.pt").read_bytes() == before
 
 
+def test_bf16_learns_the_same(tmp_path, model, training):
+    train(training(tmp_path, precision="bf16"))
+    exact, rounded = (
+        torch.tensor([json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()])
+        for out in (model, tmp_path)
+    )
+    assert not torch.equal(exact, rounded)
+    assert torch.allclose(exact, rounded, rtol=0.03)
+
+
 def test_images_too_small_or_too_few_are_refused_and_nothing_is_claimed(tmp_path, training):
     with pytest.raises(UserError, match=r"--side 64: the images of .* are 32 x 32"):
         train(training(tmp_path / "out", side=64))
