@@ -40,7 +40,7 @@ def spread(table: ImageTable, count: int) -> Tensor:
     turn = np.empty(len(group), dtype=np.int64)
     turn[order] = np.arange(len(group)) - starts[group[order]]
     ranked = np.lexsort((group, turn))
-    first = ranked[: max(count, int((turn == 0).sum()))] if count <= (turn == 0).sum() else ranked[:count]
+    first = ranked[: max(count, int((turn == 0).sum()))]
     picks = np.linspace(0, len(first) - 1, count).round().astype(int)
     return torch.from_numpy(np.sort(first[picks]))
 
