@@ -26,8 +26,8 @@ _REFERENCES = ("lost", "lost_of_others")  # a claim is held where it is against 
 
 @dataclass(frozen=True)
 class Compared:
-    """kept: what samples show. error: nmse of the linear regressor of the same layer and factor, on new objects; None
-    for the category."""
+    """kept: what samples show. error: nmse of the linear regressor of the same layer and factor, on the same split;
+    None for the category."""
 
     kept: Kept
     error: float | None
