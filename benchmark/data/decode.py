@@ -163,6 +163,8 @@ def opened(record: Record) -> Image.Image:
     try:
         if isinstance(record.image, np.ndarray):
             return Image.fromarray(record.image)
+        if isinstance(record.image, Path) and record.image.exists() and not record.image.is_file():
+            raise ValueError("no plain file")  # of a pipe, reading would not end
         file = io.BytesIO(record.image.read()) if isinstance(record.image, Member) else record.image
         formats = [IMAGE_FORMATS[record.format]] if record.format else sorted(set(IMAGE_FORMATS.values()))
         with warnings.catch_warnings():

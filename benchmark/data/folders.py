@@ -23,7 +23,23 @@ class ImageFolder(Photographs):
         return {**super().spec, "layout": "image folder"}
 
     def _splits(self) -> list[str]:
-        return folder_splits(self.path)
+        found = folder_splits(self.path)
+        if found:
+            self._check_depth()
+        return found
+
+    def _check_depth(self) -> None:
+        """UserError for images that no split would have: they lie directly in a folder, where classes should be."""
+        lost = sorted(
+            image for image in self.path.glob("*/*") if image.suffix[1:].lower() in IMAGE_FORMATS and not image.is_dir()
+        )
+        lost = [image for image in lost if not any(part.startswith(".") for part in image.parts[-2:])]
+        if lost:
+            more = f", nor are {len(lost) - 1} others" if len(lost) > 1 else ""
+            raise UserError(
+                f"{lost[0]}: is in no folder SPLIT/CATEGORY{more}; put it there, or give folder:{self.path} if the "
+                "folders there are classes"
+            )
 
     def _records(self, split: str) -> list[Record]:
         return class_folders(self.path / split, self.path)

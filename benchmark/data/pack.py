@@ -38,6 +38,7 @@ SHARD_SIZE = 1000
 
 _FEW = 2000  # corrupted images that are not worth starting processes for
 
+_LARGEST_SIDE = 4096  # a thread holds a few images of it
 _NAMED = 5  # images left out that the report names
 
 
@@ -85,6 +86,8 @@ def pack(
     `if __name__ == "__main__"`.
     UserError for an `out` that holds something else or cannot be written, and as `open_dataset` and `choose`.
     """
+    if side is not None and side > _LARGEST_SIDE:
+        raise UserError(f"--side {side}: at most {_LARGEST_SIDE}", exit_code=2)
     for option, value in (("--side", side), ("--shard-size", shard_size)):
         if value is not None and value < 1:
             raise UserError(f"{option} {value}: must be at least 1", exit_code=2)
@@ -239,7 +242,9 @@ def _write_shards(out: Path, plan: _Plan, pool: Executor | None) -> dict[str, di
     progress = Progress(f"{out}: packing", sum(map(len, plan.images.values())))
     for name, split, records in _shards(plan):
         path, entry = out / name, listed.get(name)
-        if not is_entry(entry) or not path.is_file() or path.stat().st_size != entry["bytes"]:
+        # Images that could not be decoded may have been mended since.
+        is_whole = is_entry(entry) and not entry.get("left_out")
+        if not is_whole or not path.is_file() or path.stat().st_size != entry["bytes"]:
             entry = write_shard(path, split, records, plan.treatments[split], pool)
             listed[name] = entry
             write_atomically(out / "checksums.json", _json(listed))
@@ -253,7 +258,9 @@ def _shards(plan: _Plan) -> Iterator[tuple[str, str, list[Record]]]:
     """(name, split, records) of every shard. The order is shuffled, so that a shard mixes the classes."""
     size = plan.spec["shard_size"]
     for split, records in plan.images.items():
-        order = np.random.default_rng([plan.spec["seed"], zlib.crc32(split.encode())]).permutation(len(records))
+        order = np.random.default_rng(
+            [plan.spec["seed"], zlib.crc32(split.encode(errors="surrogateescape"))]
+        ).permutation(len(records))
         for number, start in enumerate(range(0, len(order), size)):
             yield f"{split}-{number:06d}.tar", split, [records[row] for row in order[start : start + size]]
 
@@ -288,7 +295,9 @@ def _finish(out: Path, dataset: Dataset, plan: _Plan, entries: dict[str, dict], 
         },
         "has_latents": all(record.latents is not None for records in kept.values() for record in records),
     }
-    write_atomically(out / "README.md", card(dataset, plan.spec, report.images, report.classes).encode())
+    write_atomically(
+        out / "README.md", card(dataset, plan.spec, report.images, report.classes).encode(errors="replace")
+    )
     write_atomically(out / "report.json", _json(asdict(report)))
     write_atomically(out / "dataset.json", _json(finished))
     return report

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.data.dataset import Dataset
-from benchmark.data.decode import Record
+from benchmark.data.decode import IMAGE_FORMATS, Record
 from benchmark.data.published.text import read_lines
 from benchmark.data.shards import FITTING
 from benchmark.errors import UserError
@@ -71,7 +71,13 @@ def choose(dataset: Dataset, choice: Choice) -> tuple[Chosen, tuple[tuple[str, .
     dataset.check_classes(splits)
     chosen = {split: sorted(dataset.source(split).records(), key=lambda record: record.index) for split in splits}
     if "train" in chosen:
+        known = {record.category for record in chosen["train"]}
         chosen["train"] = _thinned(chosen["train"], dataset, choice)
+        if (lost := known - {record.category for record in chosen["train"]}) and len(splits) > 1:
+            raise UserError(
+                f"--list {choice.list}: names no image of class '{min(lost)}', which other splits show; name one, or "
+                "pack `train` alone (--splits train)"
+            )
     elif choice.list or choice.share or choice.per_class:
         raise UserError("--list, --share and --per-class choose from split `train`, which is not packed", exit_code=2)
     groups = tuple(group for known in dataset.groups if (group := tuple(s for s in known if s in chosen)))
@@ -126,21 +132,41 @@ def _rng(seed: int, *names: str) -> np.random.Generator:
 
 
 def _listed(records: list[Record], dataset: Dataset, path: Path) -> list[Record]:
-    """The records that the file names: by object id, or by the last part of it where that is clear."""
+    """The records that the file names, by object id or as much of it as is clear: the folders that both a line and an
+    id have must be the same. Endings of image files may lack, as in the ids of WebDataset's members."""
     names = [name for line in read_lines(path) if (name := line.strip())]
     if not names:
         raise UserError(f"--list {path}: names no image")
-    known: dict[str, Record | None] = {}
+    by_stem = defaultdict(list)
     for record in records:
-        base = record.object_id.rpartition("/")[2]
-        known[base] = None if base in known else record
-    known.update({record.object_id: record for record in records})
-    found = [known.get(name) or known.get(name.rpartition("/")[2]) for name in names]
-    if absent := [name for name, record in zip(names, found, strict=True) if record is None]:
-        why = "stands for several images" if absent[0] in known else f"is no image of split 'train' of {dataset}"
-        raise UserError(f"--list {path}: {absent[0]} {why} ({len(absent)} of its {len(names)} lines fit none)")
-    wanted = {id(record) for record in found}
+        by_stem[_stem(record.object_id)].append(record)
+    found = {name: _named(name, by_stem[_stem(name)]) for name in names}
+    if unclear := [name for name in names if len(found[name]) != 1]:
+        why = "stands for several images" if found[unclear[0]] else f"is no image of split 'train' of {dataset}"
+        raise UserError(f"--list {path}: {unclear[0]} {why} ({len(unclear)} of its {len(names)} lines fit none)")
+    wanted = {id(records[0]) for records in found.values()}
     return [record for record in records if id(record) in wanted]
+
+
+def _named(name: str, alike: list[Record]) -> list[Record]:
+    """Those of some records with its stem that a line of a list may mean."""
+    *folders, file = name.split("/")
+    fitting = []
+    for record in alike:
+        *its, _ = record.object_id.split("/")
+        both = min(len(folders), len(its))
+        if folders[len(folders) - both :] == its[len(its) - both :]:
+            fitting.append(record)
+    same_file = [record for record in fitting if record.object_id.rpartition("/")[2] == file]
+    whole = [record for record in same_file if record.object_id == name]
+    return whole or same_file or fitting
+
+
+def _stem(name: str) -> str:
+    """The last part of a path, without the ending of an image file."""
+    file = name.rpartition("/")[2]
+    stem, _, ending = file.rpartition(".")
+    return stem if stem and ending.lower() in IMAGE_FORMATS else file
 
 
 def judging_split(splits: Iterable[str]) -> str:

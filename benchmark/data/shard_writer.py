@@ -79,6 +79,7 @@ def is_entry(entry: object) -> bool:
         and all(type(entry.get(name)) is int for name in numbers)
         and isinstance(entry.get("sha256"), str)
         and isinstance(entry.get("size", 0), list | None)
+        and isinstance(entry.get("left_out", {}), dict)
         and all(index.isdecimal() for index in entry.get("left_out", {}))
     )
 

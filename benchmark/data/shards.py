@@ -130,6 +130,7 @@ def _is_finished(info: dict) -> bool:
         isinstance(classes, dict)
         and all(map(_are_names, classes.values()))
         and isinstance(groups, list)
+        and len(groups) > 0
         and all(_are_names(group) and set(group) <= set(classes) for group in groups)
         and isinstance(images, dict)
         and type(images.get("shortest")) is int

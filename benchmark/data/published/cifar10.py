@@ -7,6 +7,7 @@ import numpy as np
 from benchmark.data.dataset import Photographs, array_records
 from benchmark.data.decode import Record
 from benchmark.data.published.pickles import load_plain
+from benchmark.data.published.text import read_lines
 from benchmark.errors import UserError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -59,10 +60,10 @@ class Cifar10(Photographs):
             meta = load_plain(path)
             names = meta.get(b"label_names", meta.get("label_names")) if isinstance(meta, dict) else None
             if isinstance(names, list) and all(isinstance(name, bytes | str) for name in names):
-                return tuple(name.decode() if isinstance(name, bytes) else name for name in names)
+                return tuple(name.decode(errors="replace") if isinstance(name, bytes) else name for name in names)
             raise UserError(f"{path}: has no label_names; get the file again")
         if (path := self.path / "batches.meta.txt").is_file():
-            return tuple(path.read_text().split())
+            return tuple(" ".join(read_lines(path)).split())
         return CLASSES
 
 

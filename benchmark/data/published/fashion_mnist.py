@@ -61,6 +61,8 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
                 raise UserError(f"{path}: no IDX file of unsigned bytes in {dimensions} dimensions")
             shape = tuple(np.frombuffer(head, ">u4", offset=4).tolist())
             size = math.prod(shape)
+            if not size:
+                raise UserError(f"{path}: its header announces no values ({' x '.join(map(str, shape))})")
             if size > _LARGEST:
                 raise UserError(f"{path}: its header announces {size} bytes, the limit is {_LARGEST}")
             values = file.read(size)

@@ -2,7 +2,8 @@
 
 A pickle is a program. Here only the instructions that build numbers, text, bytes, tuples, lists and dicts are let
 through, and the few names that numpy's byte arrays need stand for functions of this module: nothing is imported,
-nothing of numpy sees the file before it is checked, and no instruction can ask for more memory than the file is large.
+nothing of numpy sees the file before it is checked, no instruction can ask for more memory than the file is large, and
+no value takes longer to hash than it is long.
 """
 
 import io
@@ -17,6 +18,8 @@ from benchmark.errors import UserError
 
 LARGEST = 1 << 28  # bytes of a file; CIFAR-10's have 31 MB
 
+_MOST_TUPLES = 1000  # nested deeper, taking the hash of one overflows the stack
+_MOST_SHARED = 16  # uses of a tuple beyond its first: nested, each may double what its hash takes
 _MOST_MEMOS = 1 << 20  # a pickle may number its memos as it likes, and Python makes room for all below
 
 _INSTRUCTIONS = frozenset(
@@ -44,11 +47,24 @@ def load_plain(path: Path) -> object:
 
 
 def _check_instructions(content: bytes) -> None:
+    memos: dict[int, bool] = {}  # whether each may hold a tuple
+    tuples, shared, is_tuple = 0, 0, False  # is_tuple: what is on top of the stack, perhaps
     for instruction, argument, position in pickletools.genops(content):
-        if instruction.name not in _INSTRUCTIONS:
-            raise ValueError(f"{instruction.name} at byte {position}")
-        if instruction.name.endswith("PUT") and int(argument) > _MOST_MEMOS:
+        name = instruction.name
+        if name not in _INSTRUCTIONS:
+            raise ValueError(f"{name} at byte {position}")
+        if name.endswith("PUT") and int(argument) > _MOST_MEMOS:
             raise ValueError(f"memo {argument} at byte {position}")
+        if name.endswith("PUT") or name == "MEMOIZE":
+            memos[len(memos) if name == "MEMOIZE" else int(argument)] = is_tuple
+        elif name.endswith("GET"):
+            is_tuple = memos.get(int(argument), True)
+            shared += is_tuple
+        else:
+            is_tuple = name.startswith("TUPLE") or name == "POP"
+            tuples += is_tuple
+        if tuples > _MOST_TUPLES or shared > _MOST_SHARED:
+            raise ValueError(f"tuples in tuples at byte {position}")
 
 
 class _Array:

@@ -112,7 +112,9 @@ def _verdicts(found: Found, network: str) -> list[Verdict]:
     # Where trunk and last layer are as good as each other the claim has nothing to say.
     candidates = {"trunk", last_of(found.mean[SOURCE], network)}
     best_read = None if candidates <= set(source.ties) else expected in source.ties
-    differ = True if not common else None if len({cut.best.layer for cut in cuts.values()}) > 1 else False
+    # Layers that tie for all tasks leave it open; one that alone is best for each of them does not.
+    alone = len(common) == 1 and all(set(cut.ties) == common for cut in cuts.values())
+    differ = True if not common else False if alone else None
     where = "the last layer" if network == "supervised" else "the trunk"
     return [
         Verdict(

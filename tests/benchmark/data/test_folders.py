@@ -122,6 +122,14 @@ def test_faults_are_named(data, tmp_path):
         load_table(flat, "train")
 
 
+def test_images_that_no_split_would_have_are_named(tmp_path):
+    for name in ("cat/1.png", "cat/tabby/2.png", "dog/1.png"):
+        picture(tmp_path / name)
+    said = r"cat/1\.png: is in no folder SPLIT/CATEGORY, nor are 1 others; put it there, or give folder:"
+    with pytest.raises(UserError, match=said):
+        load_table(tmp_path, "cat")
+
+
 def test_a_folder_of_classes_without_splits(tmp_path):
     for name in ("cat", "dog"):
         for number in range(10):

@@ -185,6 +185,37 @@ def test_lists_of_images(photos, tmp_path):
     (tmp_path / "list.txt").write_text("train-dog-0.jpg")
     with pytest.raises(UserError, match="stands for several images"):
         pack(photos, tmp_path / "no", list=tmp_path / "list.txt")
+    for place, name in (("one", "dog/train-dog-0"), ("two", "mine/train/cat/train-dog-0.jpg")):
+        (tmp_path / "list.txt").write_text(name)
+        assert pack(photos, tmp_path / place, list=tmp_path / "list.txt", splits=("train",)).images == {"train": 1}
+        with pytest.raises(UserError, match=r"names no image of class '(cat|dog)', which other splits show"):
+            pack(photos, tmp_path / "no", list=tmp_path / "list.txt")
+    (tmp_path / "list.txt").write_text("eel/train-dog-0.jpg")
+    with pytest.raises(UserError, match=r"eel/train-dog-0\.jpg is no image of split 'train'"):
+        pack(photos, tmp_path / "no", list=tmp_path / "list.txt")
+
+
+def test_images_that_are_mended_are_read_again(photos, tmp_path):
+    broken = photos / "train" / "cat" / "train-cat-3.jpg"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"")
+    assert len(pack(photos, tmp_path / "out").left_out) == 1
+    broken.write_bytes(whole)
+    assert not pack(photos, tmp_path / "out").left_out
+    assert broken.name in {Path(name).name for name in load_table(tmp_path / "out", "train").object_ids}
+
+
+def test_a_side_beyond_memory_and_a_pipe_are_refused(photos, tmp_path):
+    with pytest.raises(UserError, match="--side 100000: at most 4096"):
+        pack(photos, tmp_path / "out", side=100_000)
+    os.mkfifo(photos / "train" / "cat" / "pipe.jpg")
+    report = pack(photos, tmp_path / "out")
+    assert len(report.left_out) == 1 and "pipe.jpg: image cannot be decoded (no plain file)" in report.left_out[0]
+
+
+def test_names_of_splits_need_not_be_utf8(photos, tmp_path):
+    (photos / "val").rename(os.fsdecode(os.fsencode(photos) + b"/v\xff"))
+    assert sorted(pack(photos, tmp_path / "out").images) == ["train", "v\udcff"]
     with pytest.raises(UserError, match="no-list: cannot be read"):
         pack(photos, tmp_path / "no", list=tmp_path / "no-list")
 

@@ -67,6 +67,10 @@ HOSTILE = {
     "array without content": lambda path: b"\x80\x02}U\x04datacnumpy.core.multiarray\n_reconstruct\n)Rs.",
     "cut": lambda path: making.python2_pickle({b"data": making.images(2, 3072), b"labels": [0, 1]})[:-2000],
     "empty": lambda path: b"",
+    "a hash without end": lambda path: (
+        b"\x80\x02})" + b"".join(bytes((113, k, 104, k, 134)) for k in range(50)) + b"Ns."
+    ),
+    "a hash too deep": lambda path: b"\x80\x02})" + 10**6 * b"\x85" + b"Ns.",
 }
 
 
@@ -114,3 +118,10 @@ def test_missing_and_truncated_files(tmp_path):
     with pytest.raises(UserError, match="cifar10: give its folder, cifar10:PATH; CIFAR-10 is") as caught:
         open_dataset("cifar10")
     assert caught.value.exit_code == 2
+
+
+def test_class_names_need_not_be_utf8(tmp_path):
+    folder = making.cifar10_python(tmp_path)
+    names = [bytes([200 + number]) for number in range(10)]
+    (folder / "cifar-10-batches-py" / "batches.meta").write_bytes(pickle.dumps({b"label_names": names}, 2))
+    assert len(load_table(f"cifar10:{folder}", "val"))
