@@ -53,7 +53,7 @@ def neighbours(
     """Find the nearest images of each image of a dataset's split `train`, for gr3d train --positives.
 
     Nearest is what has the highest cosine between features of the whole images; no image is its own neighbour. The
-    search is exhaustive and exact.
+    search is exhaustive, and exact where cosines lie further apart than float32 tells (1e-6).
     """
     from benchmark.probes.neighbours import neighbours_file, sentence
     from benchmark.probes.subjects import trained

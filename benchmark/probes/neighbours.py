@@ -133,7 +133,8 @@ def nearest(features: Tensor, k: int, rows: int = _ROWS, columns: int = _COLUMNS
     """(int64 (N, k), float32 (N, k)): each row's k nearest others by cosine, the nearest first, and their cosines.
 
     features: float32 (N, d), k < N, on any device. Exhaustive, in blocks of rows x columns: float32 proposes a few more
-    than k, float64 judges them. Equal cosines go by place. A row of zeros has a cosine of 0 with all.
+    than k, float64 judges them: where more than those lie within float32's error (1e-6) of each other, any of them may
+    be taken. Of those judged equal cosines go by place. A row of zeros has a cosine of 0 with all.
     """
     count = len(features)
     unit = F.normalize(features, eps=torch.finfo(torch.float32).tiny)
