@@ -233,8 +233,8 @@ def _samples(out: Path, name: str, images: Tensor, scale: Scale, device: str) ->
 
 
 def _split(there: Sequence[str]) -> str:
-    """Of renders the new views of known objects: as the paper's photographs are new ones of known classes, and as no
-    reader trained here tells the category or the pose of objects that it has not met."""
+    """Of renders the new views of known objects: as the paper's photographs are new ones of known classes, and as a
+    reader tells the category of objects that it has not met far less often."""
     return "val_views" if "val_views" in there else judging_split(there)
 
 

@@ -82,8 +82,9 @@ def _curve(axis, shares: Mapping[str, Share], colour: str, marker: str, name: st
 
 def _scatter(axis, found: Mapping[str, Sequence[Compared]]) -> None:
     for (name, all_), (colour, marker) in zip(found.items(), CURVES, strict=False):
-        points = [(one.error, one.kept.lost.value) for one in _paired({name: all_})]
-        axis.plot(*zip(*points, strict=True), marker, color=colour, markersize=4, label=name)
+        paired = _paired({name: all_})
+        errors, lost = [one.error for one in paired], [one.kept.lost.value for one in paired]
+        axis.plot(errors, lost, marker, color=colour, markersize=4, label=name)
     axis.set_title("do the two agree?")
     axis.set_xlabel(f"regressor's error (rank correlation {agreement(found):+.2f})")
     axis.set_ylabel("samples' scatter")

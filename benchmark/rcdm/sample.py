@@ -174,9 +174,8 @@ def load_samples(path: Path, request: str) -> Samples | None:
                 return None
             tensors = {name: torch.from_numpy(stored[name]) for name in stored.files if name != "request"}
             images = tensors.pop("images")
-    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError):
-        return None  # zipfile has a RuntimeError for what is encrypted or packed in ways that it does not know
-    except zipfile.BadZipFile:
+    # zipfile has a RuntimeError for what is encrypted, or packed in a way that it does not know.
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile):
         return None
     return Samples(images, {None if name == _NOTHING else name: drawn for name, drawn in tensors.items()})
 

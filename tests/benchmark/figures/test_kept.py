@@ -86,6 +86,10 @@ def test_what_the_reader_does_not_see_takes_no_part(tmp_path):
     assert agreement(all_) == pytest.approx(1.0)
     assert "over 38 pairs" in judge(all_)[2].evidence
     Image.open(plot_kept(all_, tmp_path / "kept").png).verify()
+    unseen = replace(share(1.0), low=math.nan, high=math.nan)
+    all_["class"] = [Compared(replace(one.kept, lost=unseen), one.error) for one in all_["class"]]
+    assert "over 20 pairs" in judge(all_)[2].evidence
+    Image.open(plot_kept(all_, tmp_path / "all").png).verify()
 
 
 def test_the_correlations_interval_is_that_of_the_numbers_it_is_of():
