@@ -39,12 +39,18 @@ from benchmark.errors import UserError
     metavar="NAMES",
     help="Corruptions of ImageNet-C to draw on split `val`, separated by commas, or `all`; each becomes a split.",
 )
-@click.option("--severity", default="1,2,3,4,5", show_default=True, metavar="NUMBERS", help="Of the corruptions.")
+@click.option("--severity", metavar="NUMBERS", help="Of the corruptions, separated by commas [1,2,3,4,5].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--shard-size", type=int, default=1000, show_default=True, help="Images in a shard.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def pack(
-    data: str, out: Path, splits: str | None, corrupt: str | None, severity: str, as_json: bool, **options: object
+    data: str,
+    out: Path,
+    splits: str | None,
+    corrupt: str | None,
+    severity: str | None,
+    as_json: bool,
+    **options: object,
 ) -> None:
     """Turn a dataset into shards, each image decoded once. The same command resumes.
 
@@ -54,10 +60,24 @@ def pack(
     from benchmark.data.corruptions import CORRUPTIONS
     from benchmark.data.pack import pack as pack_all
 
-    if not all(number.isdecimal() for number in severity.split(",")):
-        raise UserError(f"--severity {severity}: give numbers from 1 to 5, separated by commas", exit_code=2)
-    options["severities"] = tuple(map(int, severity.split(",")))
-    options["corrupt"] = CORRUPTIONS if corrupt == "all" else tuple(corrupt.split(",")) if corrupt else ()
-    report = pack_all(data, out, splits=tuple(splits.split(",")) if splits else None, **options)
+    if severity is not None:
+        if corrupt is None:
+            raise UserError("--severity: says how far to corrupt; give --corrupt, too", exit_code=2)
+        if not all(number.isdecimal() for number in _names("--severity", severity)):
+            raise UserError(f"--severity {severity}: give numbers from 1 to 5, separated by commas", exit_code=2)
+        options["severities"] = tuple(map(int, severity.split(",")))
+    if corrupt is not None:
+        options["corrupt"] = CORRUPTIONS if corrupt == "all" else _names("--corrupt", corrupt)
+    if splits is not None:
+        options["splits"] = _names("--splits", splits)
+    report = pack_all(data, out, **options)
     click.echo(json.dumps(asdict(report)) if as_json else "\n".join(report.lines()))
     sys.exit(1 if report.left_out else 0)
+
+
+def _names(option: str, text: str) -> tuple[str, ...]:
+    """What stands between the commas. UserError (wrong usage) where that is nothing."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise UserError(f"{option} {text!r}: give names separated by commas, without empty ones", exit_code=2)
+    return names

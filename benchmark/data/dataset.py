@@ -239,9 +239,14 @@ def image_files(folder: Path) -> list[str]:
         inside = os.path.relpath(place, folder)
         prefix = "" if inside == "." else f"{inside}/"
         for name in names:
-            if name.rpartition(".")[2].lower() in IMAGE_FORMATS and not name.startswith("."):
+            if is_image(name):
                 found.append(prefix + name)
     return sorted(found, key=lambda name: name.split("/"))
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name ends as an image's does, and is not hidden."""
+    return name.rpartition(".")[2].lower() in IMAGE_FORMATS and not name.startswith(".")
 
 
 def array_records(images: np.ndarray, labels: list[str], name: str) -> list[Record]:

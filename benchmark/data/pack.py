@@ -57,7 +57,7 @@ class Report:
         """For people."""
         counts = ", ".join(f"{split} {count}" for split, count in self.images.items())
         size = f"{self.bytes / 1e6:.1f} MB, {self.seconds:.1f} s"
-        lines = [f"{self.out}: {counts} images of {self.classes} classes, {size}"]
+        lines = [f"{self.out}: {counts} images of {self.classes} class{'' if self.classes == 1 else 'es'}, {size}"]
         if self.left_out:
             lines += [f"left out {name}" for name in self.left_out[:_NAMED]]
             lines.append(

@@ -98,6 +98,11 @@ class Probing:
     only: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def datasets(self) -> set[str]:
+        """Names of all that it reads."""
+        return {self.data, *(name for name, _ in self.judge_on.values())}
+
 
 @dataclass(frozen=True)
 class Study:
@@ -202,11 +207,15 @@ def summary(name: str, figure: Figure, study: Study, shown: Shown) -> str:
 def run_study(study: Study, out: Path, render: Render, device: str = "auto") -> Found:
     """Everything before drawing; what is done already is not done again. UserError naming the step that failed."""
     clock = Clock(out / "steps.json")
-    for name, dataset in study.datasets.items():
+    ready: set[str] = set()
+    # Renders last: they take long, and what is wrong with other data is known before.
+    for name, dataset in sorted(study.datasets.items(), key=lambda item: isinstance(item[1], Rendered)):
         with clock.step(f"data: {name}"):
             prepare(dataset, out / "data" / name, render)
-    for probing in study.probings.values():
-        _check_splits(out / "data", probing)
+        ready.add(name)
+        for probing in study.probings.values():
+            if name in probing.datasets <= ready:
+                _check_splits(out / "data", probing)
     with clock.step("train"):
         _train(study, out, device, clock)
     each = {}

@@ -59,12 +59,16 @@ class Cifar10(Photographs):
         if (path := self.path / "batches.meta").is_file():
             meta = load_plain(path)
             names = meta.get(b"label_names", meta.get("label_names")) if isinstance(meta, dict) else None
-            if isinstance(names, list) and all(isinstance(name, bytes | str) for name in names):
-                return tuple(name.decode(errors="replace") if isinstance(name, bytes) else name for name in names)
-            raise UserError(f"{path}: has no label_names; get the file again")
-        if (path := self.path / "batches.meta.txt").is_file():
-            return tuple(" ".join(read_lines(path)).split())
-        return CLASSES
+            if not (isinstance(names, list) and all(isinstance(name, bytes | str) for name in names)):
+                raise UserError(f"{path}: has no label_names; get the file again")
+            names = [name.decode(errors="backslashreplace") if isinstance(name, bytes) else name for name in names]
+        elif (path := self.path / "batches.meta.txt").is_file():
+            names = " ".join(read_lines(path)).split()
+        else:
+            names = CLASSES
+        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+            raise UserError(f"{path}: two classes are called '{twice[0]}'; get the file again")
+        return tuple(names)
 
 
 def _read_pickle(path: Path) -> tuple[np.ndarray, list[int]]:

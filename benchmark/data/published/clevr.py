@@ -1,6 +1,7 @@
 """CLEVR (Johnson et al. 2017), v1.0 as published; the class is the number of objects in the scene."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 from benchmark.data.dataset import Photographs, image_files
@@ -54,4 +55,6 @@ def _counts(file: Path) -> list[tuple[str, int]]:
         raise UserError(f"{file}: no scenes of CLEVR ({first_line(error)}); get the file again") from error
     if wrong := [name for name, _ in found if not isinstance(name, str) or Path(name).name != name]:
         raise UserError(f"{file}: {wrong[0]!r} is no file name of an image")
+    if twice := [name for name, times in Counter(name for name, _ in found).items() if times > 1]:
+        raise UserError(f"{file}: several scenes for {twice[0]} ({len(twice)} images have more than one)")
     return found

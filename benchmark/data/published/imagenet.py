@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from benchmark.data.dataset import Photographs, class_folders, image_files, is_class_folder
+from benchmark.data.dataset import Photographs, class_folders, image_files, is_class_folder, is_image
 from benchmark.data.decode import Record
 from benchmark.data.published.text import read_lines
 from benchmark.errors import UserError, first_line
@@ -40,6 +40,7 @@ class ImageNet(Photographs):
     def _records(self, split: str) -> list[Record]:
         folder = self.root / split
         if any(is_class_folder(entry) for entry in folder.iterdir()):
+            self._check_depth(folder)
             return class_folders(folder, self.root)
         paths = [folder / name for name in image_files(folder)]
         if not paths:
@@ -48,6 +49,14 @@ class ImageNet(Photographs):
             Record(str(path), index, None, None, f"{split}/{path.name}", category, path)
             for index, (path, category) in enumerate(zip(paths, self._truth(paths), strict=True))
         ]
+
+    def _check_depth(self, folder: Path) -> None:
+        """UserError for images beside folders of classes, as a half-finished move into these leaves them."""
+        if loose := sorted(entry.name for entry in folder.iterdir() if is_image(entry.name) and not entry.is_dir()):
+            raise UserError(
+                f"{folder / loose[0]}: lies beside folders of classes ({len(loose)} images do); move all images of "
+                f"'{folder.name}' into such folders, or none"
+            )
 
     def _truth(self, paths: list[Path]) -> list[str]:
         """The class of every image of a flat folder. UserError where nothing says, or it says otherwise."""
@@ -70,14 +79,14 @@ class ImageNet(Photographs):
 def named_labels(file: Path, paths: list[Path]) -> list[str]:
     """Of Kaggle's LOC_val_solution.csv: lines `ILSVRC2012_val_00048981,n03995372 85 1 499 272 ...`."""
     lines = [line.split(",", 1) for line in read_lines(file)[1:] if line.strip()]
-    return _fitted(file, {line[0]: line[-1].split()[0] for line in lines if line[-1].split()}, paths)
+    return _fitted(file, [(line[0], line[-1].split()[0]) for line in lines if line[-1].split()], paths)
 
 
 def listed_labels(file: Path, paths: list[Path]) -> list[str]:
     """One synset a line, in the order of the images' names; or lines `ILSVRC2012_val_00000001.JPEG n01751748`."""
     lines = [line.split() for line in read_lines(file) if line.strip()]
     if all(len(line) == 2 for line in lines):
-        return _fitted(file, {Path(name).stem: label for name, label in lines}, paths)
+        return _fitted(file, [(Path(name).stem, label) for name, label in lines], paths)
     _check_count(file, len(lines), paths)
     return _synsets(file, [line[0] for line in lines])
 
@@ -111,7 +120,12 @@ def synsets(kit: Path) -> dict[int, str]:
         raise UserError(f"{file}: cannot be read ({first_line(error)}); get the development kit again") from error
 
 
-def _fitted(file: Path, labels: dict[str, str], paths: list[Path]) -> list[str]:
+def _fitted(file: Path, lines: list[tuple[str, str]], paths: list[Path]) -> list[str]:
+    """The labels of the images, from (name without ending, label)."""
+    labels: dict[str, str] = {}
+    for name, label in lines:
+        if labels.setdefault(name, label) != label:
+            raise UserError(f"{file}: names {name} twice, with {labels[name]} and with {label}")
     if absent := [path.name for path in paths if path.stem not in labels]:
         raise UserError(f"{file}: says nothing of {absent[0]} ({len(absent)} of {len(paths)} images are not in it)")
     if len(labels) > len(paths):

@@ -20,6 +20,11 @@ class Places205(Photographs):
     )
     origin = "the Places site of MIT (imagesPlaces205_resize.tar.gz and trainvalsplit_places205.tar.gz, unpacked)"
 
+    def __init__(self, path: Path, text: str) -> None:
+        self._folders: dict[int, str] = {}  # of each class's number, as the lists of all splits have it so far
+        self._numbers: dict[str, int] = {}
+        super().__init__(path, text)
+
     def _splits(self) -> list[str]:
         return [split for split in ("train", "val") if self._list(split)]
 
@@ -38,7 +43,6 @@ class Places205(Photographs):
     def _records(self, split: str) -> list[Record]:
         file, root = self._list(split), self._root()
         lines = [line.rsplit(maxsplit=1) for line in read_lines(file) if line.strip()]
-        classes: dict[str, str] = {}
         records, missing = [], []
         for index, line in enumerate(lines):
             name, number = line if len(line) == 2 else (line[0], "")
@@ -46,10 +50,13 @@ class Places205(Photographs):
             category = name.rpartition("/")[0]
             if not number.isdecimal() or not category or ".." in Path(name).parts:
                 raise UserError(f"{file}: line {index + 1} should be like `a/abbey/NAME.jpg 0`, is {' '.join(line)!r}")
-            if classes.setdefault(number, category) != category:
-                raise UserError(
-                    f"{file}: line {index + 1}, {name}, has class {number}, which was {classes[number]} before"
-                )
+            # Both ways: a line with another folder's number, or a folder with two numbers.
+            if self._folders.setdefault(int(number), category) != category:
+                was = self._folders[int(number)]
+                raise UserError(f"{file}: line {index + 1}, {name}, has class {number}, which was {was} before")
+            if self._numbers.setdefault(category, int(number)) != int(number):
+                was = self._numbers[category]
+                raise UserError(f"{file}: line {index + 1}, {name}, has class {number}, {category} had {was} before")
             if not (path := root / name).is_file():
                 missing.append(path)
             records.append(Record(str(path), index, None, None, name, category, path))

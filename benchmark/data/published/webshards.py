@@ -1,21 +1,26 @@
 """Classified images in others' WebDataset shards: {key}.jpg with {key}.cls, as ImageNet is often kept."""
 
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.data import tars
 from benchmark.data.dataset import Photographs
 from benchmark.data.decode import IMAGE_FORMATS, Record
+from benchmark.data.published.text import read_lines
 from benchmark.data.tars import Member
 from benchmark.errors import UserError
 
 _SPLIT = re.compile(r"(?<![a-z])(train|val|validation|test)(?![a-z])")  # in a shard's path
 _LONGEST = 20  # characters of a .cls
+_NAMES = ("synsets.txt", "imagenet_synsets.txt", "LOC_synset_mapping.txt")  # the second is timm's, the third Kaggle's
 
 
 class WebShards(Photographs):
-    """The class is the number in the .cls, as four digits. Shards say in their name or folder whether they are `train`,
-    `val` (also validation) or `test`."""
+    """Shards say in their name or folder whether they are `train`, `val` (also validation) or `test`. The class is the
+    number in the .cls, as four digits; or, where one of _NAMES lies beside the shards, the first word of its line of
+    that number, counted from 0: with WordNet ids the classes are those of ImageNet and ImageNet-C."""
 
     name = "ImageNet in WebDataset shards"
     layout = "tars like imagenet1k-train-0000.tar and imagenet1k-validation-00.tar (or train/0.tar) of .jpg and .cls"
@@ -33,10 +38,29 @@ class WebShards(Photographs):
 
     def _records(self, split: str) -> list[Record]:
         records: list[Record] = []
+        file, names = self._names()
         for shard in self._shards()[split]:
+            below = str(shard.relative_to(self.path).with_suffix(""))
             for sample in tars.samples(shard, "get it again"):
-                records.append(_record(sample, shard, str(shard.relative_to(self.path).with_suffix("")), len(records)))
+                record = _record(sample, shard, below, len(records))
+                if names:
+                    if (number := int(record.category)) >= len(names):
+                        raise UserError(f"{record.where}: its class is {number}, {file} names {len(names)} from 0 on")
+                    record = replace(record, category=names[number])
+                records.append(record)
         return records
+
+    def _names(self) -> tuple[Path | None, list[str]]:
+        """The file that names the classes, and what it says; nothing where there is none."""
+        file = next((path for name in _NAMES if (path := self.path / name).is_file()), None)
+        names = [line.split()[0] for line in read_lines(file) if line.strip()] if file else []
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
+            raise UserError(f"{file}: two lines begin with '{twice[0]}'; give every class a line")
+        return file, names
+
+    def files(self) -> set[Path]:
+        file, _ = self._names()
+        return super().files() | ({file} if file else set())
 
 
 def _record(sample: dict[str, Member], shard: Path, below: str, index: int) -> Record:

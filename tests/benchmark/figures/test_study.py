@@ -14,7 +14,19 @@ from PIL import Image
 from benchmark.errors import UserError
 from benchmark.figures.claims import Verdict
 from benchmark.figures.curves import Panel, curve, plot_curves, table
-from benchmark.figures.study import Figure, Made, Packed, Probing, Shown, Study, Training, make, prepare, run_study
+from benchmark.figures.study import (
+    Figure,
+    Made,
+    Packed,
+    Probing,
+    Rendered,
+    Shown,
+    Study,
+    Training,
+    make,
+    prepare,
+    run_study,
+)
 from tests.needs import ROOT
 
 TINY = {"arch": "resnet18", "stem": "imagenet", "epochs": 1, "batch": 16, "online_probes": False}
@@ -135,6 +147,13 @@ def test_data_that_cannot_be_judged_are_refused_before_training(tmp_path, splits
     assert not (tmp_path / "out" / "runs").exists()
 
 
+def test_what_is_wrong_with_the_data_is_known_before_anything_is_rendered(tmp_path):
+    study = declared(photographs(tmp_path / "photos", 4, ("val", "test")))
+    datasets = {"renders": Rendered(10, 32), **study.datasets}
+    with pytest.raises(UserError, match=r"no images of split 'train' \(splits there: test, val\)"):
+        run_study(Study(datasets, study.trainings, study.probings), tmp_path / "out", never, "cpu")
+
+
 def test_images_made_here_are_whole_or_not_there(tmp_path):
     def torn(folder):
         photographs(folder, 4)
@@ -148,8 +167,6 @@ def test_images_made_here_are_whole_or_not_there(tmp_path):
 
 
 def test_rendering_that_ends_early_is_passed_on(tmp_path):
-    from benchmark.figures.study import Rendered
-
     with pytest.raises(UserError, match="the same command resumes") as error:
         prepare(Rendered(10, 32), tmp_path / "renders", lambda arguments: 1)
     assert error.value.exit_code == 1

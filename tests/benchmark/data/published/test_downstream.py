@@ -49,6 +49,8 @@ def test_lists_of_places205_that_disagree(places):
             r"abbey/gone\.jpg: missing, though .*val_places205\.csv lists it \(1 of 7 are",
         ),
         (whole + "y/yard/gsun_val_0.jpg 0\n", "line 7, y/yard/gsun_val_0.jpg, has class 0, which was a/abbey before"),
+        (whole.replace("y/yard/gsun_val_1.jpg 2", "y/yard/gsun_val_1.jpg 7"), "has class 7, y/yard had 2 before"),
+        (swapped(whole), "line 1, a/abbey/gsun_val_0.jpg, has class 2, which was y/yard before"),
         (whole + "a/abbey/gsun_val_0.jpg\n", "line 7 should be like"),
         (whole + "../../../etc/passwd 3\n", "line 7 should be like"),
         (whole.replace("y/yard/gsun_val_0.jpg 2\n", "").replace("y/yard/gsun_val_1.jpg 2\n", ""), "no image of class"),
@@ -59,6 +61,11 @@ def test_lists_of_places205_that_disagree(places):
     (places / "data").rename(places / "elsewhere")
     with pytest.raises(UserError, match="its lists are there, its images are not; Places205 is"):
         load_table(f"places205:{places}", "val")
+
+
+def swapped(lines: str) -> str:
+    """With the numbers of two classes exchanged in every line: only the other split's list contradicts."""
+    return lines.replace(" 0\n", " two\n").replace(" 2\n", " 0\n").replace(" two\n", " 2\n")
 
 
 @pytest.fixture
@@ -98,11 +105,19 @@ def test_scenes_of_clevr_that_disagree(clevr):
         ('{"scenes": [{"image_filename": "x.png"}]}', "no scenes of CLEVR"),
         ("[" * 100000, "no scenes of CLEVR"),
         ('{"scenes": [{"image_filename": "../x.png", "objects": []}]}', "is no file name of an image"),
+        (doubled(file.read_text()), r"several scenes for CLEVR_val_000000\.png \(1 images"),
     ):
         file.write_text(text)
         with pytest.raises(UserError, match=message) as caught:
             load_table(f"clevr:{clevr}", "val")
         assert "\n" not in str(caught.value)
+
+
+def doubled(text: str) -> str:
+    """With a second scene, of one object, for the first image."""
+    content = json.loads(text)
+    content["scenes"].append({**content["scenes"][0], "objects": [{}]})
+    return json.dumps(content)
 
 
 def test_images_of_clevr_without_a_scene(clevr):

@@ -111,6 +111,15 @@ DISAGREEING = {
     "too few": (lambda root: cut(synset_labels, root), "5 labels for the 6 images in"),
     "one not named": (lambda root: cut(kaggle, root), r"says nothing of .*JPEG \(1 of 6 images are not in it\)"),
     "one gone": (lambda root: (kaggle(root), (root / "val" / name(2)).unlink()), r"names .*_00000003, .* \(1 images"),
+    "two of one": (
+        lambda root: twice(named_synsets, root),
+        "names ILSVRC2012_val_00000006 twice, with n",
+    ),
+    "two of one at Kaggle's": (
+        lambda root: twice(kaggle, root),
+        "names ILSVRC2012_val_00000001 twice, with n",
+    ),
+    "half moved": (lambda root: (root / "val" / SYNSETS[0]).mkdir(), r"lies beside folders of classes \(6 images do\)"),
     "no synset": (lambda root: (root / "synset_labels.txt").write_text("cat\n" * 6), "'cat' is no synset"),
     "number unknown": (lambda root: (later_devkit(root), cut_map(root)), "is the number of no class"),
     "no text": (lambda root: (root / "synset_labels.txt").write_bytes(b"\xff\xfe\x00" * 6), "is no text"),
@@ -122,6 +131,16 @@ def cut(write, root: Path) -> None:
     write(root)
     file = next(path for path in root.iterdir() if path.is_file())
     file.write_text("\n".join(file.read_text().splitlines()[:-1]))
+
+
+def twice(write, root: Path) -> None:
+    """The last line again, with another class."""
+    write(root)
+    file = next(path for path in root.iterdir() if path.is_file())
+    last = file.read_text().splitlines()[-1]
+    was = next(synset for synset in SYNSETS if synset in last)
+    with file.open("a") as lines:
+        lines.write(last.replace(was, SYNSETS[2] if was != SYNSETS[2] else SYNSETS[1]) + "\n")
 
 
 def cut_map(root: Path) -> None:
@@ -192,6 +211,25 @@ def test_web_shards(tmp_path):
         assert int(table.categories[row]) == sample["cls"]
         assert np.array_equal(table.images[row].permute(1, 2, 0).numpy(), np.asarray(sample["jpg"]))
     assert pack(f"imagenet-wds:{folder}", tmp_path / "out").images == {"train": 10, "val": 5}
+
+
+def test_web_shards_with_the_names_of_the_classes(tmp_path):
+    """As Kaggle's LOC_synset_mapping.txt, that every copy of its archive has."""
+    folder = web_shards(tmp_path / "wds")
+    before = open_dataset(f"imagenet-wds:{folder}").source("val").identity()
+    names = folder / "LOC_synset_mapping.txt"
+    names.write_text("".join(f"{synset} some fish, of some kind\n" for synset in SYNSETS))
+    dataset = open_dataset(f"imagenet-wds:{folder}")
+    assert dataset.classes == SYNSETS
+    assert load_table(f"imagenet-wds:{folder}", "val").categories == [SYNSETS[row % 3] for row in range(5)]
+    assert dataset.source("val").identity() != before
+    for text, message in (
+        ("n01440764\nn01443537\n", r"sample 000002: its class is 2, .*_mapping\.txt names 2 from 0 on"),
+        ("n01440764\nn01443537\nn01440764\n", "two lines begin with 'n01440764'"),
+    ):
+        names.write_text(text)
+        with pytest.raises(UserError, match=message):
+            load_table(f"imagenet-wds:{folder}", "train")
 
 
 def add(path: Path, *members: tarfile.TarInfo, content: bytes = b"") -> None:
