@@ -35,6 +35,14 @@ def all_of(parts: Iterable[bool | None]) -> bool | None:
     return False if False in parts else None if None in parts else True
 
 
+def differ(ties: Iterable[Iterable[str]]) -> bool | None:
+    """Whether the best layer differs between tasks, by the layers that are as good as the best for each: no layer is so
+    for all of them. False where one alone is the best for each; layers that tie for all leave it open."""
+    tied = [set(layers) for layers in ties]
+    common = set.intersection(*tied)
+    return True if not common else False if len(common) == 1 and all(layers == common for layers in tied) else None
+
+
 def judge(results: Results, split: str) -> list[Verdict]:
     """The verdicts on every claim that the networks in `results` allow, by their errors on `split`.
 
@@ -95,7 +103,7 @@ def layers_differ(results: Results, network: str, split: str) -> Verdict:
     found = [recommend(results, network, factor, split) for factor in FACTORS]
     return Verdict(
         f"(c) the best layer differs between factors ({network})",
-        not set.intersection(*(set(factor.ties) for factor in found)),
+        differ(factor.ties for factor in found),
         _list(found),
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 from benchmark.data.table import smallest_class
 from benchmark.errors import UserError
-from benchmark.figures.claims import Verdict
+from benchmark.figures.claims import Verdict, differ
 from benchmark.figures.curves import Panel, curve, plot_curves, table
 from benchmark.figures.judging import bars_of, last_of
 from benchmark.figures.paper.optimisation import regularised
@@ -33,7 +34,8 @@ def tasks(setting: Setting, share: bool = True) -> dict[str, Packed | Rendered |
         found["source, 1 %"] = setting.packed(share=_SHARE)
     elif share:
         few = _per_class(setting)
-        found[f"{SOURCE}, {few} a class"] = setting.packed(per_class=few)
+        if few * setting.classes < (setting.images("train") or inf):  # of fewer it would be the source again
+            found[f"{SOURCE}, {few} a class"] = setting.packed(per_class=few)
     for text in setting.tasks:
         name = task_name(text)
         if name in found:
@@ -112,9 +114,6 @@ def _verdicts(found: Found, network: str) -> list[Verdict]:
     # Where trunk and last layer are as good as each other the claim has nothing to say.
     candidates = {"trunk", last_of(found.mean[SOURCE], network)}
     best_read = None if candidates <= set(source.ties) else expected in source.ties
-    # Layers that tie for all tasks leave it open; one that alone is best for each of them does not.
-    alone = len(common) == 1 and all(set(cut.ties) == common for cut in cuts.values())
-    differ = True if not common else False if alone else None
     where = "the last layer" if network == "supervised" else "the trunk"
     return [
         Verdict(
@@ -124,7 +123,7 @@ def _verdicts(found: Found, network: str) -> list[Verdict]:
         ),
         Verdict(
             "the best layer differs between tasks: none is as good as the best for all of them",
-            differ,
+            differ(cut.ties for cut in cuts.values()),
             f"best layers: {said}; as good as the best for every task: {', '.join(sorted(common)) or 'none'}",
         ),
     ]

@@ -6,15 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmark.data import load_table
 from benchmark.errors import UserError
 from benchmark.probes.features import weights_hash
-from benchmark.rcdm.train import read_config, train
+from benchmark.rcdm.model import Diffusion
+from benchmark.rcdm.train import read_config, read_features, train
+from benchmark.rcdm.trainer import DiffusionTrainer, as_seen
 from benchmark.training import load_run
+from benchmark.training.schedule import EpochOrder, learning_rate, torch_seed
 
 ROOT = Path(__file__).parents[3]
 
@@ -126,11 +132,33 @@ def test_killed_and_resumed_equals_never_killed(tmp_path, network, photos):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_ranks_train_one_model(tmp_path, network, photos):
-    words = "--layer trunk --side 32 --patch 4 --width 32 --epochs 1 --batch 8 --precision fp32 --device cpu"
+def test_two_ranks_take_the_step_of_both_halves_together(tmp_path, network, photos, training):
+    """One step, against the same by hand: each half of the batch with its rank's draws, and the mean of the losses."""
+    words = "--layer trunk --side 32 --patch 4 --width 32 --epochs 1 --batch 32 --precision fp32 --device cpu"
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "benchmark.cli", "rcdm"]
     command += ["train", str(network), "--data", str(photos), "--out", str(tmp_path / "out"), *words.split()]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out" / "report.json").read_text())["ranks"] == 2
+    run = replace(training(tmp_path).run, layers=("trunk",), epochs=1, batch=32)
+    images = load_table(photos, "train").images
+    features = read_features(load_run(network)[0], images, run.layers, "network", torch.device("cpu"))
+    trainer = DiffusionTrainer(run, images, features, torch.device("cpu"))
+    rows, losses = torch.from_numpy(EpochOrder(run.seed, 32, 32).rows(0)), []
+    for rank in range(2):
+        half = rows[16 * rank : 16 * (rank + 1)]
+        torch.manual_seed(torch_seed(run.seed, 0, rank))
+        shown = as_seen(images[half], run.side), [features["trunk"][half]]
+        losses.append(Diffusion(trainer.denoiser)(*shown, nullcontext()) / 2)
+    sum(losses).backward()
+    gradient = torch.nn.utils.clip_grad_norm_(trainer.denoiser.parameters(), 1.0)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = learning_rate(0, 1, run.lr, run.warmup)
+    trainer.optimizer.step()
+    (logged,) = map(json.loads, (tmp_path / "out" / "log.jsonl").read_text().splitlines())
+    assert logged["loss"] == pytest.approx(sum(losses).item(), rel=1e-5)
+    assert logged["gradient"] == pytest.approx(gradient.item(), rel=1e-4)
+    found = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["network"]
+    for name, weights in trainer.denoiser.state_dict().items():
+        assert torch.allclose(found[name], weights, rtol=1e-3, atol=1e-6), name

@@ -222,11 +222,14 @@ def test_6_from_data_to_picture(data, tmp_path, monkeypatch):
 
 
 def test_3c_on_few_images_and_on_folders(data, tmp_path):
-    """At demo scale a class may have fewer images than the small task asks for; folders are called after themselves."""
+    """At demo scale a class may have fewer images than the small task asks for: as many as the smallest has are taken,
+    unless these are all. Folders are called after themselves."""
     pets, flowers = (photographs(tmp_path / name) for name in ("pets", "flowers"))
     few = photographs(tmp_path / "few", train=7)
     setting = Setting("demo", data=str(few), tasks=(f"folder:{pets}", f"folder:{flowers}"))
-    assert list(study_of("3c", setting).datasets) == ["source", "source, 7 a class", "pets", "flowers"]
+    assert list(study_of("3c", setting).datasets) == ["source", "pets", "flowers"]
+    next(few.glob("train/*/*")).unlink()
+    assert list(study_of("3c", setting).datasets) == ["source", "source, 6 a class", "pets", "flowers"]
     with pytest.raises(UserError, match="there is a task 'pets' already"):
         study_of("3c", replace(setting, tasks=(f"folder:{pets}", f"folder:{pets}")))
 
