@@ -97,7 +97,8 @@ class Diffusion(nn.Module):
     """The training loss: noise images, have them predicted as they were.
 
     The squared error counts 1 / (share of noise), at most _MOST_WEIGHT: it is then that of the predicted velocity
-    (Salimans and Ho, 2022), cut off where hardly any noise is left to be removed.
+    (Salimans and Ho, 2022), cut off where hardly any noise is left to be removed. Time steps are drawn in proportion to
+    themselves: the noisier, the more often, as a condition is learnt from images whose noise hides what it tells.
     """
 
     def __init__(self, denoiser: Denoiser) -> None:
@@ -109,7 +110,7 @@ class Diffusion(nn.Module):
         weighted squared error. Noise, times and which layer is shown are drawn from torch's generators."""
         count, device = len(images), images.device
         noise = torch.randn_like(images)
-        times = torch.randint(TIMES, (count,), device=device)
+        times = (TIMES * torch.rand(count, device=device).sqrt()).long().clamp(max=TIMES - 1)  # a root may round to 1
         which = torch.randint(len(features), (count,), device=device)
         which[torch.rand(count, device=device) < self.denoiser.run.withheld] = -1
         with autocast:
