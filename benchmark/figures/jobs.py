@@ -89,7 +89,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int, done: Callable[[str, float], Non
     share = len(cores) // at_once
     slots = [cores[k * share : (k + 1) * share] for k in range(at_once)]
     waiting, running = list(jobs), {}
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, _interrupt)
     shown = time.monotonic()
     try:
         while waiting or running:
@@ -114,6 +114,11 @@ def run_jobs(jobs: Sequence[Job], at_once: int, done: Callable[[str, float], Non
         for job, _, started in running.values():
             done(job.name, time.monotonic() - started)
         signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    """As Ctrl-C does, and also where a shell's & has switched that off."""
+    raise KeyboardInterrupt
 
 
 def last_line(log: Path) -> str:

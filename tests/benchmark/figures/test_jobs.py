@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -44,8 +45,12 @@ def test_failing_job_stops_the_others_and_quotes_its_log(tmp_path):
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_signal_reaches_the_jobs_and_is_waited_for(tmp_path, how):
+@pytest.mark.parametrize(
+    ("how", "in_background"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGKILL, False)],
+)
+def test_signal_reaches_the_jobs_and_is_waited_for(tmp_path, how, in_background):
+    """in_background: as a script starts it with &, where Ctrl-C is ignored."""
     mark = tmp_path / "ended"
     job = (
         "import signal, sys, time, pathlib\n"
@@ -57,7 +62,12 @@ def test_signal_reaches_the_jobs_and_is_waited_for(tmp_path, how):
         "import sys; from pathlib import Path; from benchmark.figures.jobs import Job, run_jobs\n"
         f"run_jobs([Job('j', (sys.executable, '-c', {job!r}), Path({str(tmp_path)!r}) / 'j.log')], 1, print)"
     )
-    process = subprocess.Popen([sys.executable, "-c", caller], cwd=ROOT, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", caller],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN) if in_background else None,
+    )
     deadline = time.monotonic() + 60
     while last_line(tmp_path / "j.log") != "ready" and time.monotonic() < deadline:
         time.sleep(0.1)
