@@ -1,10 +1,10 @@
-"""Claims of Figures 3b, 3c, 4 and 10: held, not held, and too close to tell, by the intervals of what was read."""
+"""Claims of Figures 3b, 3c, 4, 10 and 11: held, not held, and too close to tell, by the intervals of what was read."""
 
 from pathlib import Path
 
 import pytest
 
-from benchmark.figures.paper import classes, methods, tasks
+from benchmark.figures.paper import classes, epochs, methods, tasks
 from benchmark.figures.study import Found
 from benchmark.probes.accuracy import Accuracy, Classification, Margins
 
@@ -86,3 +86,21 @@ def test_classes(monkeypatch, inside, others, width, expected):
 def test_transformer(simclr, width, expected):
     mean = read(dict.fromkeys(methods.OBJECTIVES, simclr), width)
     assert methods._transformer_claim(mean).held is expected
+
+
+@pytest.mark.parametrize(
+    ("gaps", "expected"),
+    [
+        ([0.1, 0.5, 0.4, 1.0, 1.5, 2.0, 2.1, 3.0], True),
+        ([3.0, 2.1, 2.0, 1.5, 1.0, 0.4, 0.5, 0.1], False),
+        ([1.0, 2.9, 0.4, 2.0, 0.5, 2.7, 0.8, 1.2], None),
+        ([-8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0], None),  # grows, and the head is still ahead
+        ([-1.0, 1.0], None),
+    ],
+)
+def test_the_gap_by_epoch(gaps, expected):
+    verdict = epochs._verdict(
+        {"trunk": [50 + gap for gap in gaps], "head1": [0.0] * len(gaps), "head3": [50.0] * len(gaps)}
+    )
+    assert verdict.held is expected
+    assert f"{gaps[0]:+.1f} points after epoch 1" in verdict.evidence
