@@ -5,6 +5,7 @@ the other is the faster way.
 """
 
 import ctypes
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from benchmark.errors import UserError
 
@@ -81,22 +83,31 @@ def run_jobs(jobs: Sequence[Job], at_once: int, done: Callable[[str, float], Non
 
     `done` is called with the name and the seconds of each job that ends, also of those that are stopped. Every half
     minute the last line of each running job's log is shown. Ctrl-C and SIGTERM are passed on as SIGTERM, and
-    KeyboardInterrupt is raised once all jobs have ended. Raises UserError with the end of its log if a job fails; the
-    others are stopped first.
+    KeyboardInterrupt is raised once all jobs have ended. A job whose log another process still writes, as one does that
+    saves its checkpoint because its caller was killed, waits for that process to end. Raises UserError with the end of
+    its log if a job fails; the others are stopped first.
     """
     cores = available_cores()
     at_once = max(1, min(at_once, len(cores), len(jobs) or 1))
     share = len(cores) // at_once
     slots = [cores[k * share : (k + 1) * share] for k in range(at_once)]
-    waiting, running = list(jobs), {}
+    waiting, running, told = list(jobs), {}, set()
     before = signal.signal(signal.SIGTERM, _interrupt)
     shown = time.monotonic()
     try:
         while waiting or running:
             for slot in range(at_once):
-                if slot not in running and waiting:
-                    running[slot] = (job := waiting.pop(0), _start(job, slots[slot]), time.monotonic())
+                if slot in running or not waiting:
+                    continue
+                job = waiting.pop(0)
+                if process := _start(job, slots[slot]):
+                    running[slot] = (job, process, time.monotonic())
                     print(f"{job.name}: started, log in {job.log}", file=sys.stderr, flush=True)
+                else:
+                    waiting.append(job)
+                    if job.name not in told:
+                        print(f"{job.name}: waiting for another process that writes {job.log}", file=sys.stderr)
+                    told.add(job.name)
             time.sleep(0.5)
             for slot, (job, process, started) in list(running.items()):
                 if process.poll() is not None:
@@ -130,7 +141,8 @@ def last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _start(job: Job, cores: list[int]) -> subprocess.Popen:
+def _start(job: Job, cores: list[int]) -> subprocess.Popen | None:
+    """The job's process, None while another one writes its log."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
     mine = available_cores()
     pin = hasattr(os, "sched_setaffinity")
@@ -138,6 +150,8 @@ def _start(job: Job, cores: list[int]) -> subprocess.Popen:
         if pin:
             os.sched_setaffinity(0, cores)  # inherited, so that the job counts its threads by it
         with job.log.open("ab") as log:
+            if not _is_ours(log):
+                return None
             return subprocess.Popen(
                 job.command,
                 stdin=subprocess.DEVNULL,
@@ -149,6 +163,15 @@ def _start(job: Job, cores: list[int]) -> subprocess.Popen:
     finally:
         if pin:
             os.sched_setaffinity(0, mine)
+
+
+def _is_ours(log: BinaryIO) -> bool:
+    """Lock the log of a job. Its process inherits the lock with the file and keeps it for as long as it lives."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _end_with_parent() -> None:

@@ -1,5 +1,6 @@
 """Jobs side by side: pinned, reported when they fail, ended when the caller is interrupted."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -77,6 +78,21 @@ def test_signal_reaches_the_jobs_and_is_waited_for(tmp_path, how, in_background)
     while not mark.exists() and time.monotonic() < deadline:  # after SIGKILL nobody waits for the job
         time.sleep(0.1)
     assert mark.exists()
+
+
+def test_job_waits_for_one_that_was_left_behind(tmp_path, capfd):
+    """As when its caller was killed while it saved: it takes a second, and so does the one that is to go on."""
+    order = tmp_path / "order"
+    code = f"import time; time.sleep(1); open({str(order)!r}, 'a').write('%s ')"
+    with (tmp_path / "saving.log").open("ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        left = subprocess.Popen([sys.executable, "-c", code % "left"], stdout=log)
+    run_jobs([python("saving", code % "next", tmp_path), python("other", "", tmp_path)], 1, lambda *_: None)
+    left.wait()
+    assert order.read_text() == "left next "
+    said = capfd.readouterr().err
+    assert said.count("saving: waiting for another process that writes") == 1
+    assert said.index("other: done") < said.index("saving: started")
 
 
 def test_last_line_of_a_progress_bar(tmp_path):

@@ -105,12 +105,8 @@ def test_killed_while_training_it_goes_on(tmp_path):
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert not (out / "figure99.png").exists()
-    lock_is_free = time.monotonic() + 60  # the training ends by itself, its parent gone
-    while time.monotonic() < lock_is_free:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
-        if "another gr3d train" not in done.stderr:
-            break
-        time.sleep(1)
+    # At once, while the training that lost its parent may still be saving.
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
     assert done.returncode == 0, done.stderr
     assert (out / "figure99.png").exists() and "accuracy a seed" in done.stdout
 
